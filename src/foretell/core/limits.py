@@ -1,0 +1,17 @@
+"""Bounds on what a request body may hold. Settings fill them; codecs and validation hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """``max_rows`` binds batches. ``max_depth`` counts nested arrays and objects; ``max_digits`` the digits of a whole number."""
+
+    max_body_bytes: int = 8 * 1024 * 1024
+    max_rows: int = 1000
+    max_depth: int = 32
+    max_digits: int = 400
+    max_text_chars: int = 1024 * 1024
+    max_columns: int = 10_000

@@ -1,0 +1,336 @@
+"""Everything that can go wrong, in one tree.
+
+    ForetellError
+    ├── OperatorError            whoever runs the server or the command must mend something
+    │   ├── SettingsError        a setting is unknown or has a value that cannot be
+    │   ├── PathMissing          what was named is not there
+    │   └── PortInUse            another process listens on the address
+    ├── ArtifactError            a version folder or file cannot be served
+    │   ├── ManifestError        manifest.toml cannot be read or contradicts itself
+    │   ├── IntegrityError       a file is missing, changed, half-copied or outside its folder
+    │   ├── UnrecognisedArtifact no runtime knows the file
+    │   ├── UntrustedArtifact    the file is code, or holds types that are not on the reviewed list
+    │   ├── MissingLibrary       the runtime's library is not installed
+    │   ├── SignatureMissing     neither manifest nor artifact says what the model takes
+    │   ├── LoadFailed           the library could not load the file
+    │   └── GoldenMismatch       the loaded model does not give the answers recorded at packaging
+    ├── PackagingError           a version folder cannot be written
+    │   ├── VersionExists        versions are immutable
+    │   ├── NotStorable          the estimator does not fit the format
+    │   └── ConversionDiffers    the written model answers differently from the object given
+    └── RequestError             a request cannot be answered as asked
+        ├── MalformedRequest     it cannot be read as this request
+        ├── InvalidInput         it can be read, but a value is wrong
+        ├── NotFound             no such path
+        │   ├── UnknownModel
+        │   └── UnknownVersion
+        ├── MethodNotAllowed     the path is known, the method is not
+        ├── NotAcceptable        no answer format the caller takes
+        ├── UnsupportedMediaType the body's format is not read here
+        ├── BodyTooLarge         over limits.max_body_bytes
+        ├── ModelFailed          the model itself failed on valid input
+        ├── Unavailable          not now: try again
+        │   ├── NotReady         no version is ready
+        │   ├── QueueFull        more is waiting than the limit allows
+        │   └── Draining         the server is stopping
+        └── DeadlineExceeded     the time allowed has passed
+
+No HTTP status stands here: ``foretell.api.problems`` maps classes to statuses, and a test holds that none is missed.
+Every class carries a stable ``code`` and a ``title``; an instance adds a ``detail`` for people, naming what happened,
+why, and what to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+__all__ = [
+    "ArtifactError",
+    "BodyTooLarge",
+    "ConversionDiffers",
+    "DeadlineExceeded",
+    "Draining",
+    "Fault",
+    "ForetellError",
+    "GoldenMismatch",
+    "IntegrityError",
+    "InvalidInput",
+    "LoadFailed",
+    "MalformedRequest",
+    "ManifestError",
+    "MethodNotAllowed",
+    "MissingLibrary",
+    "ModelFailed",
+    "NotAcceptable",
+    "NotFound",
+    "NotReady",
+    "NotStorable",
+    "OperatorError",
+    "PackagingError",
+    "PathMissing",
+    "PortInUse",
+    "QueueFull",
+    "RequestError",
+    "SettingsError",
+    "SignatureMissing",
+    "Unavailable",
+    "UnknownModel",
+    "UnknownVersion",
+    "UnrecognisedArtifact",
+    "UnsupportedMediaType",
+    "UntrustedArtifact",
+    "VersionExists",
+]
+
+
+class ForetellError(Exception):
+    """The root. ``str(error)`` is the detail, one or two sentences fit for a terminal or an answer."""
+
+    code: ClassVar[str] = "error"
+    title: ClassVar[str] = "Error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, detail: str, *, hint: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.hint = hint
+
+
+# -- the operator's --------------------------------------------------------------------------------------------------
+
+
+class OperatorError(ForetellError):
+    """Whoever runs the server or the command must mend something. ``exit_code`` is the command line's."""
+
+    code = "operator_error"
+    title = "Cannot run"
+    exit_code: ClassVar[int] = 1
+
+
+class SettingsError(OperatorError):
+    code = "settings_invalid"
+    title = "Invalid settings"
+    exit_code = 78  # EX_CONFIG of sysexits.h
+
+
+class PathMissing(OperatorError):
+    code = "path_missing"
+    title = "Path not found"
+    exit_code = 66  # EX_NOINPUT
+
+
+class PortInUse(OperatorError):
+    code = "port_in_use"
+    title = "Port in use"
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+# -- artifacts ---------------------------------------------------------------------------------------------------------
+
+
+class ArtifactError(ForetellError):
+    code = "artifact_invalid"
+    title = "Artifact cannot be served"
+    exit_code: ClassVar[int] = 65  # EX_DATAERR
+
+
+class ManifestError(ArtifactError):
+    code = "manifest_invalid"
+    title = "Invalid manifest"
+
+
+class IntegrityError(ArtifactError):
+    code = "integrity_failed"
+    title = "Integrity check failed"
+
+
+class UnrecognisedArtifact(ArtifactError):
+    code = "artifact_unrecognised"
+    title = "Unrecognised artifact"
+
+
+class UntrustedArtifact(ArtifactError):
+    code = "artifact_untrusted"
+    title = "Untrusted artifact"
+
+
+class MissingLibrary(ArtifactError):
+    code = "library_missing"
+    title = "Library not installed"
+
+
+class SignatureMissing(ArtifactError):
+    code = "signature_missing"
+    title = "Signature unknown"
+
+
+class LoadFailed(ArtifactError):
+    code = "load_failed"
+    title = "Model cannot be loaded"
+
+
+class GoldenMismatch(ArtifactError):
+    code = "golden_mismatch"
+    title = "Golden examples not met"
+
+
+# -- packaging ---------------------------------------------------------------------------------------------------------
+
+
+class PackagingError(ForetellError):
+    code = "packaging_failed"
+    title = "Cannot package"
+    exit_code: ClassVar[int] = 65
+
+
+class VersionExists(PackagingError):
+    code = "version_exists"
+    title = "Version exists"
+    exit_code = 73  # EX_CANTCREAT
+
+
+class NotStorable(PackagingError):
+    code = "not_storable"
+    title = "Cannot be stored"
+
+
+class ConversionDiffers(PackagingError):
+    code = "conversion_differs"
+    title = "Conversion changes answers"
+
+
+# -- requests ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a request: where, what, and what would be right.
+
+    ``pointer`` is a JSON pointer into the body (RFC 6901) or, for CSV, ``/rows/{row}/{column}``; ``row`` counts from 0
+    and stands only in a batch. ``readable`` is False for what cannot be read as this request at all (contract §4: those
+    make the answer 400 instead of 422). ``value`` is the offending value as text, already clipped.
+    """
+
+    code: str
+    message: str
+    pointer: str = ""
+    row: int | None = None
+    expected: Any = None
+    got: Any = None
+    value: str | None = None
+    suggestion: str | None = None
+    readable: bool = True
+
+
+class RequestError(ForetellError):
+    """A request cannot be answered as asked.
+
+    ``code`` and ``title`` may be narrowed per instance (``wrong_feature_count`` instead of ``malformed_request``);
+    ``faults`` are those kept for the answer, ``faults_total`` counts all that were found.
+    """
+
+    code = "request_error"
+    title = "Request cannot be answered"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        faults: Sequence[Fault] = (),
+        faults_total: int | None = None,
+        code: str | None = None,
+        title: str | None = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(detail, hint=hint)
+        self.faults = tuple(faults)
+        self.faults_total = len(self.faults) if faults_total is None else faults_total
+        self.instance_code = code or type(self).code
+        self.instance_title = title or type(self).title
+
+
+class MalformedRequest(RequestError):
+    code = "malformed_request"
+    title = "Request cannot be read"
+
+
+class InvalidInput(RequestError):
+    code = "invalid_input"
+    title = "Input is not valid"
+
+
+class NotFound(RequestError):
+    code = "not_found"
+    title = "Not found"
+
+
+class UnknownModel(NotFound):
+    code = "unknown_model"
+    title = "Unknown model"
+
+
+class UnknownVersion(NotFound):
+    code = "unknown_version"
+    title = "Unknown version"
+
+
+class MethodNotAllowed(RequestError):
+    code = "method_not_allowed"
+    title = "Method not allowed"
+
+
+class NotAcceptable(RequestError):
+    code = "not_acceptable"
+    title = "No acceptable format"
+
+
+class UnsupportedMediaType(RequestError):
+    code = "unsupported_media_type"
+    title = "Unsupported media type"
+
+
+class BodyTooLarge(RequestError):
+    code = "body_too_large"
+    title = "Body too large"
+
+
+class ModelFailed(RequestError):
+    """The model failed on valid input. ``detail`` never holds the cause; the log line of the request does."""
+
+    code = "model_failed"
+    title = "The model failed"
+
+
+class Unavailable(RequestError):
+    """Not now. ``retry_after_s`` is whole seconds, for ``Retry-After``."""
+
+    code = "unavailable"
+    title = "Not available now"
+    retryable = True
+
+    def __init__(self, detail: str, *, retry_after_s: int = 1, code: str | None = None, hint: str | None = None) -> None:
+        super().__init__(detail, code=code, hint=hint)
+        self.retry_after_s = retry_after_s
+
+
+class NotReady(Unavailable):
+    code = "not_ready"
+    title = "No version is ready"
+
+
+class QueueFull(Unavailable):
+    code = "queue_full"
+    title = "Too much is waiting"
+
+
+class Draining(Unavailable):
+    code = "draining"
+    title = "The server is stopping"
+
+
+class DeadlineExceeded(RequestError):
+    code = "deadline_exceeded"
+    title = "Deadline exceeded"
+    retryable = True
