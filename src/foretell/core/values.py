@@ -200,3 +200,22 @@ def join(parts: Sequence[Inputs]) -> Inputs:
         return Table({name: np.concatenate([columns[name] for columns in tables]) for name in first.columns})
     arrays = [part.arrays for part in parts if isinstance(part, Tensors)]
     return Tensors({name: np.concatenate([named[name] for named in arrays]) for name in first.arrays})
+
+
+def join_outputs(parts: Sequence[Outputs]) -> Outputs:
+    """The outputs of several calls of one model, in order, as one."""
+    first = parts[0]
+    if len(parts) == 1:
+        return first
+    tensors = first.tensors
+    return Outputs(
+        first.output,
+        _joined([part.indices for part in parts if part.indices is not None]),
+        _joined([part.values for part in parts if part.values is not None]),
+        None if tensors is None else {name: _joined([part.tensors[name] for part in parts if part.tensors]) for name in tensors},
+        _joined([part.probabilities for part in parts if part.probabilities is not None]),
+    )
+
+
+def _joined(arrays: list[NDArray[Any]]) -> Any:
+    return np.concatenate(arrays) if arrays else None

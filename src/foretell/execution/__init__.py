@@ -1,0 +1,1 @@
+"""How a prediction runs: the mode and the size of a batch are chosen purely, executors act on it."""
