@@ -1,0 +1,1 @@
+"""What happened: one line per request, events of the server, and the sink both go through."""
