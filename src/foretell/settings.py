@@ -35,18 +35,20 @@ class Group(BaseModel):
 
 
 class Limits(Group):
-    max_body_bytes: int = Field(8 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
-    max_batch_rows: int = Field(1000, ge=1, description="Most rows in one batch request.")
+    max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
+    max_batch_rows: int = Field(default=1000, ge=1, description="Most rows in one batch request.")
     timeout_s: float = Field(
-        30.0, gt=0, le=86_400, description="Seconds a request may take where the caller names none."
+        default=30.0, gt=0, le=86_400, description="Seconds a request may take where the caller names none."
     )
     max_timeout_s: float = Field(
-        300.0, gt=0, le=86_400, description="Most seconds a caller may ask for with `X-Request-Timeout`."
+        default=300.0, gt=0, le=86_400, description="Most seconds a caller may ask for with `X-Request-Timeout`."
     )
     max_waiting_rows: int = Field(
-        4096, ge=1, description="Rows that may wait for one version; beyond it requests are answered 503."
+        default=4096, ge=1, description="Rows that may wait for one version; beyond it requests are answered 503."
     )
-    max_json_depth: int = Field(32, ge=4, le=256, description="Deepest nesting of arrays and objects in a JSON body.")
+    max_json_depth: int = Field(
+        default=32, ge=4, le=256, description="Deepest nesting of arrays and objects in a JSON body."
+    )
 
     @property
     def body(self) -> BodyLimits:
@@ -56,14 +58,15 @@ class Limits(Group):
 
 class Log(Group):
     format: Literal["auto", "json", "console"] = Field(
-        "auto", description="`json` lines, `console` lines for people, or `auto`: console on a terminal, else JSON."
+        default="auto",
+        description="`json` lines, `console` lines for people, or `auto`: console on a terminal, else JSON.",
     )
     level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Least severe event that is written. Request lines are of level info."
+        default="info", description="Least severe event that is written. Request lines are of level info."
     )
-    path: Path | None = Field(None, description="File to append to; without it lines go to standard output.")
+    path: Path | None = Field(default=None, description="File to append to; without it lines go to standard output.")
     max_buffered_lines: int = Field(
-        16_384,
+        default=16_384,
         ge=64,
         description="Lines kept while the output does not drain; beyond it lines are dropped and counted.",
     )
@@ -71,17 +74,19 @@ class Log(Group):
 
 class Errors(Group):
     show_values: bool = Field(
-        True, description="Whether an error answer shows the offending value, clipped to 64 characters."
+        default=True, description="Whether an error answer shows the offending value, clipped to 64 characters."
     )
 
 
 class Execution(Group):
-    threads: int = Field(1, ge=1, le=1024, description="Native threads (OpenMP, BLAS, ONNX Runtime) of one model call.")
+    threads: int = Field(
+        default=1, ge=1, le=1024, description="Native threads (OpenMP, BLAS, ONNX Runtime) of one model call."
+    )
     mode: Literal["auto", "direct", "threaded"] = Field(
-        "auto", description="How models run: in the event loop, on threads, or as measured at warm-up."
+        default="auto", description="How models run: in the event loop, on threads, or as measured at warm-up."
     )
     max_call_ms: float = Field(
-        5.0,
+        default=5.0,
         gt=0,
         le=10_000,
         description="Longest call that may run in the event loop; caps the rows of one call there.",
@@ -89,27 +94,31 @@ class Execution(Group):
 
 
 class Docs(Group):
-    enabled: bool = Field(True, description="Whether `/docs` and `/openapi.json` are served.")
+    enabled: bool = Field(default=True, description="Whether `/docs` and `/openapi.json` are served.")
 
 
 class Settings(Group):
     """The whole tree. ``Settings(...)`` takes values as they are; ``Settings.load`` reads every source."""
 
-    models: Path | None = Field(None, description="A model file, the folder of one model, or a repository of models.")
+    models: Path | None = Field(
+        default=None, description="A model file, the folder of one model, or a repository of models."
+    )
     default_model: str | None = Field(
-        None, description="The model that answers `/predict`; else the only one there is."
+        default=None, description="The model that answers `/predict`; else the only one there is."
     )
-    host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes any free one.")
-    workers: int = Field(1, ge=1, le=1024, description="Processes that share the port, each a whole application.")
-    reload: bool = Field(False, description="Restart when models or Python files change; for development.")
-    prefix: str = Field("/api/v1", description="Path the API stands under; empty for the root.")
+    host: str = Field(default="127.0.0.1", min_length=1, max_length=255, description="Address to listen on.")
+    port: int = Field(default=8000, ge=0, le=65_535, description="Port to listen on; 0 takes any free one.")
+    workers: int = Field(
+        default=1, ge=1, le=1024, description="Processes that share the port, each a whole application."
+    )
+    reload: bool = Field(default=False, description="Restart when models or Python files change; for development.")
+    prefix: str = Field(default="/api/v1", description="Path the API stands under; empty for the root.")
     ready: Literal["any", "all"] | tuple[str, ...] = Field(
-        "any", description="When the server is ready: `any` model is, `all` are, or all of those named are."
+        default="any", description="When the server is ready: `any` model is, `all` are, or all of those named are."
     )
-    lane: bool = Field(True, description="Whether plain predictions take the shortcut below ASGI.")
-    drain_s: float = Field(30.0, ge=0, le=3600, description="Seconds accepted work may take to end at a stop.")
-    keep_alive_s: int = Field(5, ge=1, le=3600, description="Seconds an idle connection is kept open.")
+    lane: bool = Field(default=True, description="Whether plain predictions take the shortcut below ASGI.")
+    drain_s: float = Field(default=30.0, ge=0, le=3600, description="Seconds accepted work may take to end at a stop.")
+    keep_alive_s: int = Field(default=5, ge=1, le=3600, description="Seconds an idle connection is kept open.")
     limits: Limits = Limits()
     log: Log = Log()
     errors: Errors = Errors()
