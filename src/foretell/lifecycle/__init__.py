@@ -1,0 +1,1 @@
+"""Which version answers: finding, loading, warming, swapping and retiring versions."""

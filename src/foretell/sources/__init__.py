@@ -1,0 +1,1 @@
+"""Where version folders come from."""

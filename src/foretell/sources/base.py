@@ -1,0 +1,46 @@
+"""The source port: what finds versions, and what it hands to the loader."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from foretell.core.identity import Ref
+from foretell.core.manifest import Manifest
+from foretell.errors import ArtifactError
+from foretell.runtimes.base import Recognition
+
+Recognise = Callable[[Path], Recognition | None]
+"""Which runtime a regular file belongs to, and why; None where no runtime knows it. Never raises."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One version as a source sees it, not yet verified.
+
+    ``folder`` holds it on this machine; ``artifact`` is the file in it that the runtime loads. Either there is a
+    ``fault`` (and ``artifact`` may be None), or ``artifact`` is set together with a manifest or a recognition.
+    ``stamp`` changes whenever a file of the version may have changed; equal stamps mean untouched.
+    """
+
+    ref: Ref
+    folder: Path
+    artifact: Path | None = None
+    manifest: Manifest | None = None
+    recognition: Recognition | None = None
+    fault: ArtifactError | None = None
+    stamp: str = ""
+
+
+class Source(Protocol):
+    """Finds versions."""
+
+    def scan(self) -> Sequence[Found]:
+        """Everything there is now, each ref once. Blocking; called off the event loop.
+
+        What is wrong with one version stands in its ``fault`` and never hides the rest. Raises OperatorError
+        (``foretell.errors``) only where the source itself cannot be read.
+        """
+        ...
