@@ -1,0 +1,153 @@
+"""The inference service: resolve a version, read and validate the rows, run them within the deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from foretell.codecs.base import Codec
+from foretell.core.document import Document
+from foretell.core.limits import BodyLimits
+from foretell.core.validation import bind
+from foretell.core.values import Inputs, Outputs, Row
+from foretell.errors import DeadlineExceeded, Draining, MalformedRequest, ModelFailed, RequestError
+from foretell.execution.base import Run
+from foretell.lifecycle.catalog import Catalog, CatalogHolder
+from foretell.lifecycle.servable import Servable
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One request for predictions, as a door hands it on.
+
+    ``model`` and ``version`` come from the path (None: the default model, the newest ready version); a version in the
+    body is found here. ``parameters`` are those of the content type. ``deadline_s`` is on ``time.monotonic``'s clock.
+    """
+
+    model: str | None
+    version: str | None
+    body: bytes
+    codec: Codec
+    many: bool
+    deadline_s: float
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer: exactly the request's rows, the version that gave them, and the batch they ran in."""
+
+    servable: Servable
+    outputs: Outputs
+    single: bool
+    run: Run
+
+
+class InferenceService:
+    """Answers asks. All methods are called from the event loop's thread."""
+
+    def __init__(self, catalogs: CatalogHolder, limits: BodyLimits) -> None:
+        self._catalogs = catalogs
+        self._limits = limits
+        self.draining = False
+
+    @property
+    def catalog(self) -> Catalog:
+        """The versions as they stand now."""
+        return self._catalogs.current
+
+    async def predict(self, ask: Ask) -> Prediction:
+        """Predictions for the rows of ``ask``. Raises a RequestError, and nothing else but cancellation."""
+        if self.draining:
+            raise Draining("The server is stopping and takes no new work. Another instance will answer; try again.")
+        servable, rows, count = self._read(ask)
+        waiting = _Waiting(rows, count, ask.deadline_s)
+        servable.acquire()
+        try:
+            servable.executor.submit(waiting)
+            outputs, run = await waiting.answer(ask.deadline_s)
+        except RequestError:
+            raise
+        except Exception as error:
+            raise ModelFailed(
+                f"Model {servable.ref} failed on this input. The input is valid; the failure is the model's. "
+                "The server's log holds the cause under this request's id."
+            ) from error
+        finally:
+            servable.release()
+        servable.served.ordinary += 1
+        servable.served.rows += count
+        return Prediction(servable, outputs, not ask.many, run)
+
+    def _read(self, ask: Ask) -> tuple[Servable, Sequence[Row] | Inputs, int]:
+        catalog = self._catalogs.current
+        servable = catalog.resolve(ask.model, ask.version)
+        decoders = servable.decoders.get(ask.codec.media_type)
+        if decoders is not None:
+            if ask.many:
+                inputs = decoders.batch(ask.body)
+                if inputs is not None:
+                    return servable, inputs, inputs.count
+            elif (row := decoders.single(ask.body)) is not None:
+                return servable, [row], 1
+        document = ask.codec.parse(ask.body, ask.many, self._limits, ask.parameters)
+        servable = _named_in_body(catalog, servable, document, ask)
+        bound = bind(document, servable.signature, self._limits, str(servable.ref))
+        return servable, bound, bound.count
+
+
+def _named_in_body(catalog: Catalog, servable: Servable, document: Document, ask: Ask) -> Servable:
+    """The version meant when the body may name one. Raises UnknownVersion, and MalformedRequest where path and body differ."""
+    if document.model_version is None:
+        return servable
+    meant = catalog.resolve(servable.ref.model, document.model_version)
+    if ask.version is not None and meant is not servable:
+        raise MalformedRequest(
+            f"The path asks for version {ask.version} and the body for version {document.model_version}. Name one.",
+            code="version_conflict",
+            title="Path and body name different versions",
+        )
+    return meant
+
+
+class _Waiting:
+    """A call whose owner awaits its answer."""
+
+    __slots__ = ("_future", "abandoned", "count", "deadline_s", "rows")
+
+    def __init__(self, rows: Sequence[Row] | Inputs, count: int, deadline_s: float) -> None:
+        self.rows = rows
+        self.count = count
+        self.deadline_s = deadline_s
+        self.abandoned = False
+        self._future: asyncio.Future[tuple[Outputs, Run]] = asyncio.get_running_loop().create_future()
+
+    def complete(self, outputs: Outputs, start: int, run: Run) -> None:
+        if not self._future.done():
+            whole = start == 0 and outputs.count == self.count
+            self._future.set_result((outputs if whole else outputs.part(start, start + self.count), run))
+
+    def fail(self, error: Exception) -> None:
+        if not self._future.done():
+            self._future.set_exception(error)
+
+    async def answer(self, deadline_s: float) -> tuple[Outputs, Run]:
+        """The answer, or DeadlineExceeded. Whoever stops waiting, for whichever reason, abandons the call."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(max(0.0, deadline_s - time.monotonic()), self._expire)
+        try:
+            return await self._future
+        except asyncio.CancelledError:
+            self.abandoned = True
+            raise
+        finally:
+            timer.cancel()
+
+    def _expire(self) -> None:
+        if not self._future.done():
+            self.abandoned = True
+            self._future.set_exception(
+                DeadlineExceeded("The time allowed for this request passed before the model answered.")
+            )

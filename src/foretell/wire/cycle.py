@@ -1,0 +1,134 @@
+"""One lane request on its connection: to uvicorn a request-response cycle, to the executor a call."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, NamedTuple
+
+from foretell.core.values import Outputs, Row
+from foretell.errors import RequestError
+from foretell.execution.base import Run
+
+if TYPE_CHECKING:
+    from foretell.wire.lane import Door
+    from foretell.wire.protocol import LaneProtocol
+
+
+class Arrival(NamedTuple):
+    """What a fallback keeps of a request: its id, where one was given, and when it came (``time.perf_counter``)."""
+
+    request_id: str | None
+    started_s: float
+
+
+class LaneCycle:
+    """Stands where uvicorn keeps the cycle of the request in flight, so that its pipelining, shutdown and disconnect
+    rules hold for lane requests too: it reads and sets ``response_complete``, ``keep_alive``, ``disconnected`` and
+    ``message_event``.
+    """
+
+    __slots__ = (
+        "_timer",
+        "abandoned",
+        "body",
+        "deadline_s",
+        "door",
+        "headers",
+        "keep_alive",
+        "leased",
+        "protocol",
+        "request_id",
+        "response_complete",
+        "rows",
+        "started_s",
+        "url",
+    )
+    count = 1
+
+    def __init__(self, protocol: LaneProtocol, door: Door, request_id: str | None) -> None:
+        self.protocol = protocol
+        self.door = door
+        self.request_id = request_id
+        self.started_s = protocol.arrived_s
+        self.url = protocol.url
+        self.headers = protocol.headers
+        self.body = b""
+        self.rows: list[Row] = []
+        self.deadline_s = 0.0
+        self.keep_alive = True
+        self.response_complete = False
+        self.abandoned = False
+        self.leased = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    # -- as uvicorn sees it --------------------------------------------------------------------------------------------
+
+    @property
+    def disconnected(self) -> bool:
+        return self.abandoned
+
+    @disconnected.setter
+    def disconnected(self, value: bool) -> None:
+        if value and not self.abandoned:
+            self.abandoned = True
+            self._release()
+            self.door.left(self)
+
+    @property
+    def message_event(self) -> LaneCycle:
+        """What uvicorn wakes when something changes for the request; nobody sleeps on a lane cycle."""
+        return self
+
+    def set(self) -> None:
+        """Part of ``message_event``."""
+
+    # -- on the way to the model ---------------------------------------------------------------------------------------
+
+    def start(self) -> bool:
+        """Reads the body and submits the row; False where the request must go the ordinary way."""
+        row = self.door.decode(self.body)
+        if row is None:
+            return False
+        self.rows = [row]
+        self.deadline_s = time.monotonic() + self.door.timeout_s
+        servable = self.door.servable
+        try:
+            servable.acquire()
+            self.leased = True
+            self.door.submit(self)
+        except RequestError:  # a full queue, a version retired this instant: the ordinary way meets it again, and explains
+            self._release()
+            return False
+        if servable.executor.mode != "direct":
+            # a running thread cannot be hurried: at the deadline the ordinary way takes over and answers 504
+            self._timer = self.protocol.loop.call_later(self.door.timeout_s, self._expire)
+        return True
+
+    def complete(self, outputs: Outputs, start: int, run: Run) -> None:
+        """Writes the answer."""
+        self._release()
+        answer = self.door.answer(self, outputs, start, run)
+        if answer is None:
+            self.protocol.fall_back(self)
+        else:
+            self.protocol.answer(self, *answer)
+
+    def fail(self, error: Exception) -> None:
+        """Not a success: the ordinary way runs the row again, and explains."""
+        self._release()
+        self.protocol.fall_back(self)
+
+    def _expire(self) -> None:
+        if not (self.abandoned or self.response_complete):
+            self.abandoned = True
+            self._release()
+            self.protocol.fall_back(self)
+
+    def _release(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self.leased:
+            self.leased = False
+            self.door.servable.release()

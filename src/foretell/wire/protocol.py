@@ -1,0 +1,210 @@
+"""Our HTTP protocol class: uvicorn's httptools protocol with the lane in front of it.
+
+It reaches into uvicorn's protocol class, whose inner workings are no public interface. ``TESTED_UVICORN`` is the minor
+version these tests ran against; on another one the lane stays off, and start-up says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import urllib.parse
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from foretell.wire.cycle import Arrival, LaneCycle
+from foretell.wire.lane import Lane
+from foretell.wire.plain import Plain, examine
+
+TESTED_UVICORN = "0.54"
+LANE_BODY_BYTES = 64 * 1024
+
+_NO_DOORS: dict[bytes, Any] = {}
+_Header = tuple[bytes, bytes]
+
+
+def lane_supported(version: str = uvicorn.__version__) -> bool:
+    """Whether this uvicorn is one the lane was tested on."""
+    return version == TESTED_UVICORN or version.startswith(TESTED_UVICORN + ".")
+
+
+class LaneProtocol(HttpToolsProtocol):
+    """Serves lane requests itself and hands everything else to uvicorn, on the same connection, in order.
+
+    The lane comes out of the lifespan state under ``lane``; without one, or under an untested uvicorn, this is
+    uvicorn's own protocol.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        lane = self.app_state.get("lane")
+        self._lane: Lane | None = lane if lane is not None and lane_supported() else None
+        self._collecting: LaneCycle | None = None
+        self._known_headers: list[_Header] | None = None
+        self._known: Plain | None = None
+        self._parts: list[bytes] = []
+        self._head_of: object = None
+        self._head = b""
+        self._idle_timer: asyncio.TimerHandle | None = None
+        self._idle_since: float | None = None
+        self.arrived_s = 0.0
+
+    # -- reading ---------------------------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self.url = b""
+        self.headers = []
+        self._idle_since = None
+        self.arrived_s = time.perf_counter()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        lane = self._lane
+        door = None if lane is None else lane.doors.get(self.url)
+        if door is not None and (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused:
+            plain = self._examined()
+            if (
+                plain is not None
+                and plain.content_length <= LANE_BODY_BYTES
+                and self.parser.get_method() == b"POST"
+                and self.parser.get_http_version() == "1.1"
+                and self.parser.should_keep_alive()
+                and not self.parser.should_upgrade()
+            ):
+                self._collecting = LaneCycle(self, door, plain.request_id)
+                self.cycle = self._collecting  # type: ignore[assignment]  # stands in for uvicorn's cycle: see LaneCycle
+                self._parts = []
+                return
+        self._ordinary_headers_complete()
+
+    def _examined(self) -> Plain | None:
+        # a connection mostly sends the same headers again; comparing is cheaper than judging
+        if self.headers != self._known_headers:
+            self._known = examine(self.headers)
+            self._known_headers = self.headers
+        return self._known
+
+    def _ordinary_headers_complete(self) -> None:
+        url, headers, arrived_s = self.url, self.headers, self.arrived_s
+        super().on_message_begin()
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
+        self.scope["foretell"] = Arrival(None, arrived_s)  # type: ignore[typeddict-unknown-key]  # ours, for ours
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        if self._collecting is not None:
+            self._parts.append(body)
+        else:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        cycle = self._collecting
+        if cycle is None:
+            super().on_message_complete()
+            return
+        self._collecting = None
+        parts = self._parts
+        cycle.body = parts[0] if len(parts) == 1 else b"".join(parts)
+        if not cycle.abandoned and not cycle.start():
+            self.fall_back(cycle)
+
+    # -- answering -------------------------------------------------------------------------------------------------------
+
+    def answer(self, cycle: LaneCycle, request_id: bytes, body: bytes) -> None:
+        """Writes the answer of a lane request and ends its cycle."""
+        cycle.response_complete = True
+        if self.transport.is_closing():
+            return
+        defaults = self.server_state.default_headers
+        if defaults is not self._head_of:
+            self._head_of = defaults
+            lines = b"".join([name + b": " + value + b"\r\n" for name, value in defaults])
+            self._head = b"HTTP/1.1 200 OK\r\n" + lines + b"content-type: application/json\r\nx-request-id: "
+        close = b"" if cycle.keep_alive else b"connection: close\r\n"
+        self.transport.write(
+            b"%b%b\r\ncontent-length: %d\r\n%b\r\n%b" % (self._head, request_id, len(body), close, body)
+        )
+        if not cycle.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def fall_back(self, cycle: LaneCycle) -> None:
+        """Starts a lane request anew the ordinary way, with the bytes, the arrival time and the id it came with."""
+        cycle.response_complete = True
+        if self.transport.is_closing():
+            return
+        path, _, query = cycle.url.partition(b"?")
+        headers = [(name.lower(), value) for name, value in cycle.headers]
+        scope: Any = {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": "1.1",
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": self.root_path,
+            "headers": headers,
+            "state": self.app_state.copy(),
+            "method": "POST",
+            "path": self.root_path + urllib.parse.unquote(path.decode("ascii")),
+            "raw_path": self.root_path.encode("ascii") + path,
+            "query_string": query,
+            "foretell": Arrival(cycle.request_id, cycle.started_s),
+        }
+        ordinary = RequestResponseCycle(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=cycle.keep_alive,
+            on_response=self.on_response_complete,
+        )
+        ordinary.body += cycle.body
+        ordinary.more_body = False
+        ordinary.message_event.set()
+        if self.cycle is cycle:  # type: ignore[comparison-overlap]  # see on_headers_complete
+            self.cycle = ordinary
+        self._start_asgi_task(ordinary, self.app)
+
+    # -- the life of the connection --------------------------------------------------------------------------------------
+
+    def on_response_complete(self) -> None:
+        """As uvicorn's, but one timer serves all the idle times of a connection: to set and cancel one for each request
+        costs more than to let it find, when it goes off, that the connection was used since."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        self._idle_timer = None
+        if self._idle_since is None or self.transport.is_closing():
+            return
+        remaining_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if remaining_s > 0.001:
+            self._idle_timer = self.loop.call_later(remaining_s, self._close_if_idle)
+        else:
+            self.timeout_keep_alive_handler()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
+        super().connection_lost(exc)

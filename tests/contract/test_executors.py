@@ -1,0 +1,325 @@
+"""What every executor promises, whichever way it runs a model."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foretell.core.signature import Column, Output, Signature
+from foretell.core.values import Inputs, Matrix, Outputs, Row
+from foretell.errors import DeadlineExceeded, QueueFull
+from foretell.execution.base import Executor, Run
+from foretell.execution.direct import DirectExecutor
+from foretell.execution.threaded import ThreadedExecutor
+
+SIGNATURE = Signature((Column("x"),), output=Output("regression"))
+POISON = -1.0
+WAIT_S = 20.0
+
+
+class Doubler:
+    """Gives twice what it gets; fails whole batches that hold a poisoned row, as real libraries do."""
+
+    signature = SIGNATURE
+    model_type = "Doubler"
+    parameters: dict[str, Any] = {}
+
+    def __init__(self, failure: BaseException | None = None) -> None:
+        self.batches: list[list[float]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self._failure = failure or ValueError("poisoned")
+
+    def predict(self, inputs: Inputs) -> Outputs:
+        assert isinstance(inputs, Matrix)
+        rows = inputs.values[:, 0].tolist()
+        self.batches.append(rows)
+        self.entered.set()
+        assert self.gate.wait(WAIT_S)
+        if POISON in rows:
+            raise self._failure
+        return Outputs(self.signature.output, values=inputs.values[:, 0] * 2)
+
+    def close(self) -> None:
+        self.gate.set()
+
+
+class Recorded:
+    """A call that keeps its answer."""
+
+    def __init__(self, rows: Sequence[Row] | Inputs, deadline_s: float | None = None) -> None:
+        self.rows = rows
+        self.count = len(rows) if isinstance(rows, list) else rows.count  # type: ignore[union-attr]
+        self.deadline_s = time.monotonic() + WAIT_S if deadline_s is None else deadline_s
+        self.abandoned = False
+        self.answers: list[list[float] | Exception] = []
+        self.thread: int | None = None
+        self.run: Run | None = None
+        self._answered = asyncio.Event()
+
+    def complete(self, outputs: Outputs, start: int, run: Run) -> None:
+        assert outputs.values is not None
+        self.run = run
+        self._keep(outputs.values[start : start + self.count].tolist())
+
+    def fail(self, error: Exception) -> None:
+        self._keep(error)
+
+    def _keep(self, answer: list[float] | Exception) -> None:
+        self.thread = threading.get_ident()
+        self.answers.append(answer)
+        self._answered.set()
+
+    async def answer(self) -> list[float] | Exception:
+        await asyncio.wait_for(self._answered.wait(), WAIT_S)
+        return self.answers[0]
+
+
+Make = Callable[..., Executor]
+
+
+@pytest.fixture(params=[DirectExecutor, ThreadedExecutor], ids=["direct", "threaded"])
+def make(request: pytest.FixtureRequest) -> Iterator[Make]:
+    def build(model: Doubler, max_rows: int = 64, max_waiting_rows: int = 4096) -> Executor:
+        executor: Executor = request.param(model, max_rows=max_rows, max_waiting_rows=max_waiting_rows)
+        return executor
+
+    yield build
+
+
+def one(value: float) -> Recorded:
+    return Recorded([[value]])
+
+
+def test_every_call_gets_its_own_rows_in_order(make: Make) -> None:
+    async def scenario() -> None:
+        executor = make(Doubler())
+        calls = [Recorded([[float(i)], [float(i) + 0.5]]) for i in range(100)]
+        for call in calls:
+            executor.submit(call)
+        for i, call in enumerate(calls):
+            assert await call.answer() == [2.0 * i, 2.0 * i + 1]
+        assert executor.waiting_rows == 0
+        await executor.close()
+
+    asyncio.run(scenario())
+
+
+def test_answers_come_in_the_thread_of_the_loop_once_each(make: Make) -> None:
+    async def scenario() -> None:
+        executor = make(Doubler())
+        calls = [one(float(i)) for i in range(10)]
+        for call in calls:
+            executor.submit(call)
+        for call in calls:
+            await call.answer()
+        await executor.close()
+        assert {call.thread for call in calls} == {threading.get_ident()}
+        assert all(len(call.answers) == 1 for call in calls)
+
+    asyncio.run(scenario())
+
+
+def test_what_arrives_together_runs_together(make: Make) -> None:
+    async def scenario() -> None:
+        model = Doubler()
+        executor = make(model)
+        first = one(0.0)
+        executor.submit(first)
+        await first.answer()
+        model.batches.clear()
+        calls = [one(float(i)) for i in range(1, 31)]
+        for call in calls:
+            executor.submit(call)
+        for call in calls:
+            await call.answer()
+        await executor.close()
+        assert len(model.batches) <= 2, "30 calls of one turn of the loop"
+        assert max(call.run.rows for call in calls if call.run) >= 29
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("failure", [ValueError("no"), SystemExit(3), KeyboardInterrupt(), RecursionError(), MemoryError()])
+def test_a_poisoned_row_fails_alone(make: Make, failure: BaseException) -> None:
+    async def scenario() -> None:
+        executor = make(Doubler(failure))
+        calls = [one(POISON if i == 17 else float(i)) for i in range(32)]
+        for call in calls:
+            executor.submit(call)
+        for i, call in enumerate(calls):
+            answer = await call.answer()
+            assert isinstance(answer, Exception) if i == 17 else answer == [2.0 * i]
+        assert executor.waiting_rows == 0
+        await executor.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_large_call_goes_in_slices_and_comes_back_whole(make: Make) -> None:
+    async def scenario() -> None:
+        model = Doubler()
+        executor = make(model, max_rows=10)
+        large = Recorded(Matrix(np.arange(95, dtype=np.float64).reshape(-1, 1)))
+        small = one(1000.0)
+        executor.submit(large)
+        executor.submit(small)
+        assert await large.answer() == [2.0 * i for i in range(95)]
+        assert await small.answer() == [2000.0]
+        assert max(map(len, model.batches)) <= 10
+        assert large.run is not None and large.run.rows == 95
+        order = [batch[-1] for batch in model.batches]
+        assert order.index(1000.0) < len(order) - 1, "others get their turn between the slices"
+        assert executor.waiting_rows == 0
+        await executor.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_large_call_with_a_poisoned_row_fails_whole_and_once(make: Make) -> None:
+    async def scenario() -> None:
+        executor = make(Doubler(), max_rows=10)
+        rows = np.arange(95, dtype=np.float64).reshape(-1, 1)
+        rows[50] = POISON
+        large, other = Recorded(Matrix(rows)), one(3.0)
+        executor.submit(large)
+        executor.submit(other)
+        assert isinstance(await large.answer(), ValueError)
+        assert await other.answer() == [6.0]
+        await executor.close()
+        assert len(large.answers) == 1
+        assert executor.waiting_rows == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_call_past_its_deadline_is_failed_unrun(make: Make) -> None:
+    async def scenario() -> None:
+        model = Doubler()
+        executor = make(model)
+        late, timely = Recorded([[5.0]], deadline_s=time.monotonic() - 1), one(6.0)
+        executor.submit(late)
+        executor.submit(timely)
+        assert isinstance(await late.answer(), DeadlineExceeded)
+        assert await timely.answer() == [12.0]
+        await executor.close()
+        assert [5.0] not in model.batches and all(5.0 not in batch for batch in model.batches)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("which", range(5))
+def test_abandoning_any_call_leaves_the_others_alone(make: Make, which: int) -> None:
+    async def scenario() -> None:
+        model = Doubler()
+        executor = make(model)
+        first = one(100.0)
+        executor.submit(first)
+        calls = [one(float(i)) for i in range(5)]
+        for call in calls:
+            executor.submit(call)
+        calls[which].abandoned = True
+        for i, call in enumerate(calls):
+            if i != which:
+                assert await call.answer() == [2.0 * i]
+        await executor.close()
+        assert calls[which].answers == []
+        assert executor.waiting_rows == 0
+        assert all(float(which) not in batch for batch in model.batches), "dropped before it ran"
+
+    asyncio.run(scenario())
+
+
+def test_abandoning_a_large_call_midway_frees_its_rows(make: Make) -> None:
+    async def scenario() -> None:
+        model = Doubler()
+        executor = make(model, max_rows=10)
+        large = Recorded(Matrix(np.arange(1000, dtype=np.float64).reshape(-1, 1)))
+        executor.submit(large)
+        for _ in range(1000):
+            if model.batches:
+                break
+            await asyncio.sleep(0)
+        large.abandoned = True
+        small = one(4.0)
+        executor.submit(small)
+        assert await small.answer() == [8.0]
+        await executor.close()
+        assert large.answers == []
+        assert len(model.batches) < 100
+        assert executor.waiting_rows == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_full_queue_refuses_and_recovers(make: Make) -> None:
+    async def scenario() -> None:
+        executor = make(Doubler(), max_waiting_rows=4)
+        accepted = [one(float(i)) for i in range(4)]
+        for call in accepted:
+            executor.submit(call)
+        with pytest.raises(QueueFull) as refused:
+            executor.submit(one(9.0))
+        assert refused.value.retry_after_s >= 1
+        for i, call in enumerate(accepted):
+            assert await call.answer() == [2.0 * i]
+        again = one(9.0)
+        executor.submit(again)
+        assert await again.answer() == [18.0]
+        await executor.close()
+
+    asyncio.run(scenario())
+
+
+def test_close_runs_what_was_accepted_to_its_end(make: Make) -> None:
+    async def scenario() -> None:
+        executor = make(Doubler(), max_rows=3)
+        calls = [one(float(i)) for i in range(20)]
+        for call in calls:
+            executor.submit(call)
+        await asyncio.wait_for(executor.close(), WAIT_S)
+        assert [call.answers for call in calls] == [[[2.0 * i]] for i in range(20)]
+
+    asyncio.run(scenario())
+
+
+def test_a_model_that_gives_another_number_of_rows_fails_the_call(make: Make) -> None:
+    class Short(Doubler):
+        def predict(self, inputs: Inputs) -> Outputs:
+            return Outputs(self.signature.output, values=np.zeros(inputs.count + 1))
+
+    async def scenario() -> None:
+        executor = make(Short())
+        call = one(1.0)
+        executor.submit(call)
+        assert isinstance(await call.answer(), Exception)
+        await executor.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_running_batch_on_a_thread_gathers_the_next_meanwhile() -> None:
+    async def scenario() -> None:
+        model = Doubler()
+        executor = ThreadedExecutor(model, max_rows=64, max_waiting_rows=4096)
+        model.gate.clear()
+        first = one(1.0)
+        executor.submit(first)
+        await asyncio.to_thread(model.entered.wait, WAIT_S)
+        rest = [one(float(i)) for i in range(2, 12)]
+        for call in rest:
+            executor.submit(call)
+        model.gate.set()
+        for call in rest:
+            await call.answer()
+        await executor.close()
+        assert [len(batch) for batch in model.batches] == [1, 10]
+
+    asyncio.run(scenario())
