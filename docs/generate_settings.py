@@ -1,0 +1,84 @@
+"""Writes ``docs/reference/settings.md`` from the settings tree: ``python docs/generate_settings.py``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from foretell.settings import FALLBACKS, leaves, variable
+
+PAGE = Path(__file__).parent / "reference" / "settings.md"
+
+HEAD = """\
+# Settings
+
+Generated from `src/foretell/settings.py` by `python docs/generate_settings.py`; a test holds that it is current.
+
+What is said in several places is taken from the first of:
+
+1. the command line (`foretell serve --port 9000`),
+2. the environment (`FORETELL_PORT=9000`),
+3. `.env` in the working directory (the same names),
+4. `foretell.toml` in the working directory, or the file that `FORETELL_CONFIG` names,
+5. the default.
+
+A dot in a key is a table in `foretell.toml` and two underscores in a variable. A variable that is set but empty counts
+as not set. A relative path in `foretell.toml` is meant from the folder of the file. Unknown keys and values out of
+range stop the start, and all of them are listed at once, with the place each stands in. Exit code: 78.
+
+```toml
+models = "models"
+port = 9000
+
+[limits]
+timeout_s = 5.0
+
+[log]
+format = "json"
+```
+
+`MODEL_PATH`, `HOST` and `PORT` are read where neither the environment nor `.env` has the name with `FORETELL_`.
+The variables that Kubernetes sets for a Service called `foretell` are passed over.
+
+`FORETELL_DEBUG=1` shows the traceback of an error of the command line.
+
+| key | variable | default | what |
+|---|---|---|---|
+"""
+
+
+def page() -> str:
+    """The whole page."""
+    fallbacks = {key: name for name, key in FALLBACKS.items()}
+    rows = []
+    for key, field in leaves():
+        names = f"`{variable(key)}`" + (f", `{fallbacks[key]}`" if key in fallbacks else "")
+        rows.append(f"| `{key}` | {names} | {_default(field.default)} | {field.description}{_bounds(field)} |\n")
+    return HEAD + "".join(rows)
+
+
+def _default(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _bounds(field: Any) -> str:
+    words = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    found = [
+        f"{words[name]} {value:,}"
+        for constraint in field.metadata
+        for name in words
+        if (value := getattr(constraint, name, None)) is not None
+    ]
+    choices = re.findall(r"'(\w+)'", str(field.annotation)) if "Literal" in str(field.annotation) else []
+    if choices:
+        found.append("one of " + ", ".join(f"`{choice}`" for choice in choices))
+    text = ", ".join(found)
+    return f" {text[:1].upper()}{text[1:]}." if text and "tuple" not in str(field.annotation) else ""
+
+
+if __name__ == "__main__":
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")
