@@ -1,0 +1,1 @@
+"""How fast Foretell is beside what one would write oneself: `make bench`, or `python -m benchmarks --only singles`."""

@@ -1,0 +1,84 @@
+"""`make bench`: measures, shows, and writes benchmarks/results/latest.json and docs/assets/performance.svg."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks.bench import Bench, Results, run
+from benchmarks.floors import FLOORS
+from benchmarks.machine import ROOT, Cores, Machine, MissingToolError, require_tools
+from benchmarks.models import prepare
+from benchmarks.plot import draw
+from benchmarks.report import show
+from benchmarks.scenarios import SCENARIOS
+
+
+def main() -> int:
+    options = parse()
+    console = Console()
+    try:
+        require_tools()
+    except MissingToolError as missing:
+        console.print(str(missing))
+        return 2
+    results = measure(options, console)
+    show(console, results, FLOORS)
+    if options.output is not None:
+        write(results, options, console)
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--only", action="append", choices=SCENARIOS, metavar="NAME", help=", ".join(SCENARIOS))
+    parser.add_argument("--rounds", type=int, default=3, help="how often every case has its turn (default: 3)")
+    parser.add_argument("--seconds", type=int, default=4, help="how long a turn takes (default: 4)")
+    parser.add_argument("--quick", action="store_true", help="one round of one second, few cases, nothing written")
+    parser.add_argument("--output", type=Path, default=ROOT, help="where benchmarks/results and docs/assets lie")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds, options.output = 1, 1, None
+    return options
+
+
+def measure(options: argparse.Namespace, console: Console) -> Results:
+    cores = Cores.find()
+    if cores.server is None:
+        console.print("Only one core: server and load share it, so read the ratios, and those with care.")
+    results: Results = {}
+    with tempfile.TemporaryDirectory(prefix="foretell-bench-") as folder:
+        models = prepare(Path(folder))
+        bench = Bench(options.seconds, options.rounds, options.quick, cores, Path(folder), models, console)
+        for name in options.only or SCENARIOS:
+            results |= run(bench, name, SCENARIOS[name])
+    return results
+
+
+def write(results: Results, options: argparse.Namespace, console: Console) -> None:
+    """Writes the result and, after a full run of the singles, the picture."""
+    target = options.output / "benchmarks" / "results" / "latest.json"
+    values = {floor.name: floor.measure(results) for floor in FLOORS}
+    document = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "machine": Machine.describe().document(),
+        "medians": {case: {name: round(value, 4) for name, value in row.items()} for case, row in results.items()},
+        "floors": {name: round(value, 3) for name, value in values.items() if value is not None},
+    }
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(document, indent=2) + "\n")
+    console.print(f"Written: {target.relative_to(options.output)}")
+    picture = options.output / "docs" / "assets" / "performance.svg"
+    if draw(results, picture):
+        console.print(f"Written: {picture.relative_to(options.output)}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,94 @@
+"""The floors of the issue, each a ratio or difference of figures that were measured in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from benchmarks.bench import Results
+
+Figure = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """A promise: ``value`` of the results stands at or beyond ``bound``, above or below it as ``sense`` says."""
+
+    name: str
+    sense: Literal[">=", "<="]
+    bound: float
+    value: Callable[[Results], float]
+
+    def measure(self, results: Results) -> float | None:
+        """The value, or None where this run did not measure what it is made of."""
+        try:
+            return self.value(results)
+        except KeyError:
+            return None
+
+    def met(self, value: float) -> bool:
+        return value >= self.bound if self.sense == ">=" else value <= self.bound
+
+
+def ratio(figure: str, one: str, other: str) -> Callable[[Results], float]:
+    return lambda results: results[one][figure] / results[other][figure]
+
+
+def difference(figure: str, one: str, other: str) -> Callable[[Results], float]:
+    return lambda results: results[one][figure] - results[other][figure]
+
+
+V1, V2, EMPTY, TUTORIAL = "single/lane/iris-v1", "single/lane/iris-v2", "single/empty", "single/tutorial/iris"
+FOREST, TUTORIAL_FOREST = "single/lane/forest", "single/tutorial/forest"
+
+FLOORS = (
+    Floor("iris v1 / empty ASGI, 64 connections", ">=", 1.05, ratio("per_s", f"{V1}/c64", f"{EMPTY}/c64")),
+    Floor("iris v1 / tutorial, 64 connections", ">=", 24, ratio("per_s", f"{V1}/c64", f"{TUTORIAL}/c64")),
+    Floor("iris v1 / empty ASGI, 16 connections", ">=", 0.55, ratio("per_s", f"{V1}/c16", f"{EMPTY}/c16")),
+    Floor("iris v1 / tutorial, 16 connections", ">=", 13, ratio("per_s", f"{V1}/c16", f"{TUTORIAL}/c16")),
+    Floor("iris v1 / tutorial, 1 connection", ">=", 1.6, ratio("per_s", f"{V1}/c1", f"{TUTORIAL}/c1")),
+    Floor("iris v2 / empty ASGI, 64 connections", ">=", 1.25, ratio("per_s", f"{V2}/c64", f"{EMPTY}/c64")),
+    Floor("iris v2 / empty ASGI, 16 connections", ">=", 1.0, ratio("per_s", f"{V2}/c16", f"{EMPTY}/c16")),
+    Floor("iris v1 p99 / empty ASGI p99, 64 connections", "<=", 1.0, ratio("p99_ms", f"{V1}/c64", f"{EMPTY}/c64")),
+    Floor("iris v2 p99 / empty ASGI p99, 64 connections", "<=", 1.0, ratio("p99_ms", f"{V2}/c64", f"{EMPTY}/c64")),
+    Floor("forest / tutorial, 64 connections", ">=", 20, ratio("per_s", f"{FOREST}/c64", f"{TUTORIAL_FOREST}/c64")),
+    Floor("forest p99 / tutorial p99, 64", "<=", 1.0, ratio("p99_ms", f"{FOREST}/c64", f"{TUTORIAL_FOREST}/c64")),
+    Floor(
+        "plain uvicorn / tutorial, 64 connections",
+        ">=",
+        2.5,
+        ratio("per_s", "single/ordinary/iris-v1/c64", f"{TUTORIAL}/c64"),
+    ),
+    Floor(
+        "batch 1,000 × 30 / plain loop",
+        ">=",
+        0.9,
+        ratio("per_s", "batch/lane/1000x30/c4", "batch/plain-loop/1000x30"),
+    ),
+    Floor(
+        "forest, two workers / one, 64 connections",
+        ">=",
+        1.5,
+        ratio("per_s", "workers/2/forest/c64", "workers/1/forest/c64"),
+    ),
+    Floor(
+        "forest batches of 100, two workers / one",
+        ">=",
+        1.5,
+        ratio("per_s", "workers/2/forest-batch100/c8", "workers/1/forest-batch100/c8"),
+    ),
+    Floor(
+        "iris CPU a request, two workers / one",
+        "<=",
+        1.3,
+        ratio("cpu_us", "workers/2/iris-cost/c64", "workers/1/iris-cost/c64"),
+    ),
+    Floor(
+        "iris p99 beside a loaded forest, ms more",
+        "<=",
+        10,
+        difference("p99_ms", "interference/iris/beside-forest", "interference/iris/alone"),
+    ),
+    Floor("first prediction / bare imports", "<=", 1.35, ratio("start_s", "start/foretell", "start/imports")),
+)
