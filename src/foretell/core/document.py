@@ -42,8 +42,8 @@ class Document:
            it has neither; ``place`` is its JSON pointer (``/features``, ``/instances`` or empty)
     csv    a list of records, each a list of texts, blank lines left out; ``header`` is what the content type said
 
-    ``beside`` are the top-level keys that stand beside ``features`` and do not belong there. ``faults`` were found while
-    reading and do not stop reading.
+    ``beside`` are the top-level keys that stand beside ``features`` and do not belong there. ``faults`` were found
+    while reading and do not stop reading.
     """
 
     origin: Origin

@@ -6,6 +6,7 @@ else from example data.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -59,6 +60,12 @@ class Column:
     closed: bool = False
     description: str | None = None
     example: Scalar | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            re.compile(self.pattern or "")
+        except re.error as error:
+            raise ManifestError(f"the pattern of column {self.name!r} is no regular expression: {error}") from None
 
     @property
     def bounded(self) -> bool:
@@ -122,7 +129,8 @@ class Signature:
     def __post_init__(self) -> None:
         if bool(self.columns) == bool(self.tensors):
             raise ManifestError("a signature has either columns or tensors, and at least one of them")
-        names = [item.name for item in (*self.columns, *self.tensors)]
+        items: tuple[Column | Tensor, ...] = (*self.columns, *self.tensors)
+        names = [item.name for item in items]
         twice = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
         if twice:
             raise ManifestError(f"the signature names {', '.join(map(repr, twice))} more than once")
@@ -141,6 +149,11 @@ class Signature:
     def names(self) -> tuple[str, ...]:
         """Column names in order."""
         return tuple(column.name for column in self.columns)
+
+    @cached_property
+    def known(self) -> frozenset[str]:
+        """Column names, to ask whether a name is one."""
+        return frozenset(self.names)
 
     def to_document(self) -> dict[str, Any]:
         """The signature as plain values, for TOML and JSON; what is absent or default is left out."""
@@ -161,7 +174,9 @@ class Signature:
         """The inverse of ``to_document``. Raises ManifestError naming the place of the fault."""
         _known(document, {"columns", "tensors", "output", "named"}, "signature")
         columns = tuple(_column(item, i) for i, item in enumerate(_list(document, "columns", "signature")))
-        tensors = tuple(_tensor(item, "signature.tensors", i) for i, item in enumerate(_list(document, "tensors", "signature")))
+        tensors = tuple(
+            _tensor(item, "signature.tensors", i) for i, item in enumerate(_list(document, "tensors", "signature"))
+        )
         named = document.get("named", True)
         if not isinstance(named, bool):
             raise ManifestError("signature.named must be true or false")
