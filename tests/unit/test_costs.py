@@ -70,8 +70,7 @@ def test_a_call_that_holds_the_gil_shows_as_lag_and_one_that_sleeps_does_not() -
         time.sleep(0.001)
 
     held, free = asyncio.run(measure_loop_lag(spin)), asyncio.run(measure_loop_lag(rest))
-    assert held > 0
-    assert free > 0
+    assert held > free >= 0
     document = Costs({1: 1.23456}, held).to_document()
     assert document["call_ms"] == {"1": 1.2346}
     assert document["loop_lag_ms"] == round(held, 3)

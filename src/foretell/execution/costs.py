@@ -29,7 +29,7 @@ _THREAD_HOP_MS = 0.1
 class Costs:
     """``call_ms``: the quickest of a few calls, in milliseconds, by rows in the call, ascending.
 
-    ``loop_lag_ms``: the worst wait of the event loop for its turn while calls run on a thread; None when not measured.
+    ``loop_lag_ms``: how long the event loop waits for its turns while calls run on a thread; None when not measured.
     """
 
     call_ms: Mapping[int, float]
@@ -109,25 +109,33 @@ def measure_calls(call: Callable[[int], object], sizes: Sequence[int] = BATCH_SI
 
 
 async def measure_loop_lag(call: Callable[[], object]) -> float:
-    """The longest wait of the running loop between two of its turns while ``call`` runs over and over on a thread, in ms.
+    """How long, in ms, the running loop waits for its turns while ``call`` runs over and over on a thread.
 
-    The thread may use every core the machine gives, even where the process is pinned: on one core the scheduler takes
-    turns and the starvation that the GIL causes does not show.
+    It is the third-longest wait, less what the loop waited anyway just before: starvation shows many times over in the
+    time this takes, a hiccup of the machine once or twice. The thread may use every core the machine gives, even where
+    the process is pinned: on one core the scheduler takes turns and the starvation that the GIL causes does not show.
     """
+    quiet = await _third_longest_wait(_LAG_BUDGET_S / 3)
     done = threading.Event()
     thread = threading.Thread(target=_call_until, args=(call, done), name="foretell-lag", daemon=True)
-    worst = 0.0
     thread.start()
-    stop_at = time.perf_counter() + _LAG_BUDGET_S
-    last = time.perf_counter()
-    while last < stop_at and thread.is_alive():
-        await asyncio.sleep(0)
-        now = time.perf_counter()
-        worst = max(worst, now - last)
-        last = now
+    busy = await _third_longest_wait(_LAG_BUDGET_S)
     done.set()
     await asyncio.to_thread(thread.join)
-    return worst * 1e3
+    return max(0.0, busy - quiet) * 1e3
+
+
+async def _third_longest_wait(budget_s: float) -> float:
+    longest = [0.0, 0.0, 0.0]
+    last = time.perf_counter()
+    stop_at = last + budget_s
+    while last < stop_at:
+        await asyncio.sleep(0)
+        now = time.perf_counter()
+        if now - last > longest[0]:
+            longest = sorted([*longest[1:], now - last])
+        last = now
+    return longest[0]
 
 
 def _call_until(call: Callable[[], object], done: threading.Event) -> None:

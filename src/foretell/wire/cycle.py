@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Arrival(NamedTuple):
-    """What a fallback keeps of a request: its id, where one was given, and when it came (``time.perf_counter``)."""
+    """What a fallback keeps of a request: its id, and when it came (``time.perf_counter``)."""
 
-    request_id: str | None
+    request_id: str
     started_s: float
 
 

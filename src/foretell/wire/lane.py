@@ -33,13 +33,11 @@ class Lane:
         observer: Observer,
         ids: Ids,
         timeout_s: float,
-        max_body_bytes: int,
     ) -> None:
         self._paths = paths
         self._observer = observer
         self.ids = ids
         self.timeout_s = timeout_s
-        self.max_body_bytes = max_body_bytes
         self.doors: dict[bytes, Door] = {}
         self.closed = False
 

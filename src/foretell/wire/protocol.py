@@ -89,12 +89,11 @@ class LaneProtocol(HttpToolsProtocol):
         return self._known
 
     def _ordinary_headers_complete(self) -> None:
-        url, headers, arrived_s = self.url, self.headers, self.arrived_s
+        url, headers = self.url, self.headers
         super().on_message_begin()
         self.url = url
         for name, value in headers:
             super().on_header(name, value)
-        self.scope["foretell"] = Arrival(None, arrived_s)  # type: ignore[typeddict-unknown-key]  # ours, for ours
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -155,7 +154,7 @@ class LaneProtocol(HttpToolsProtocol):
             "path": self.root_path + urllib.parse.unquote(path.decode("ascii")),
             "raw_path": self.root_path.encode("ascii") + path,
             "query_string": query,
-            "foretell": Arrival(cycle.request_id, cycle.started_s),
+            "foretell": Arrival(cycle.request_id or cycle.door.ids.next(), cycle.started_s),
         }
         ordinary = RequestResponseCycle(
             scope=scope,

@@ -1,0 +1,207 @@
+"""A whole application around a fake model, on a real port, in a thread of the test process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import uvicorn
+
+from foretell.api.app import create_app
+from foretell.api.native.doors import single_paths
+from foretell.codecs.json import JsonCodec
+from foretell.core.identity import Ref
+from foretell.core.ids import Ids
+from foretell.core.signature import Column, Output, Signature
+from foretell.core.values import Inputs, Matrix, Outputs
+from foretell.execution.base import Executor
+from foretell.execution.costs import Choice, Costs
+from foretell.execution.direct import DirectExecutor
+from foretell.execution.prepare import Measured
+from foretell.inference.service import InferenceService
+from foretell.lifecycle.catalog import Catalog, CatalogHolder, Entry
+from foretell.lifecycle.servable import Servable
+from foretell.lifecycle.states import State
+from foretell.settings import Settings
+from foretell.telemetry.observer import Outcome
+from foretell.wire.lane import Lane
+from foretell.wire.protocol import LaneProtocol
+
+WAIT_S = 30.0
+SIGNATURE = Signature((Column("x"), Column("y")), output=Output("regression"))
+
+
+class Sum:
+    """10 x + y: an answer that is unique for the rows the tests send. ``poison`` in x makes the whole batch fail."""
+
+    signature = SIGNATURE
+    model_type = "Sum"
+    parameters: dict[str, Any] = {}
+
+    def __init__(self, poison: float = -1.0) -> None:
+        self.poison = poison
+        self.gate = threading.Event()
+        self.gate.set()
+        self.entered = threading.Event()
+        self.batches: list[int] = []
+
+    def predict(self, inputs: Inputs) -> Outputs:
+        assert isinstance(inputs, Matrix)
+        self.batches.append(inputs.count)
+        self.entered.set()
+        assert self.gate.wait(WAIT_S)
+        if (inputs.values[:, 0] == self.poison).any():
+            raise ValueError("poisoned")
+        return Outputs(self.signature.output, values=inputs.values @ np.array([10.0, 1.0]))
+
+    def close(self) -> None:
+        self.gate.set()
+
+
+@dataclass
+class Observed:
+    """An observer that keeps what it is told."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    lane: list[tuple[Outcome, str, float]] = field(default_factory=list)
+
+    def request(self, outcome: Outcome) -> None:
+        self.outcomes.append(outcome)
+
+    def answered(self, shared: Outcome, requests: Any) -> None:
+        self.lane += [(shared, request_id, ms) for request_id, ms in requests]
+
+    @property
+    def ids(self) -> list[str]:
+        return [outcome.request_id for outcome in self.outcomes] + [request_id for _, request_id, _ in self.lane]
+
+
+@dataclass
+class Light:
+    """The services of an application with one fake model."""
+
+    settings: Settings
+    service: InferenceService
+    observer: Observed
+    ids: Ids
+    started_at: float
+    lane: Lane | None
+    servable: Servable
+
+
+@dataclass
+class Running:
+    """A server that runs."""
+
+    port: int
+    services: Light
+    server: uvicorn.Server
+    thread: threading.Thread
+
+    @property
+    def observer(self) -> Observed:
+        return self.services.observer
+
+    def stop(self) -> None:
+        """What SIGTERM does to uvicorn."""
+        self.server.should_exit = True
+
+    def eventually(self, condition: Callable[[], bool]) -> None:
+        """Waits until ``condition`` holds; fails after a while."""
+        until(condition)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Waits until ``condition`` holds; fails after a while."""
+    deadline = time.monotonic() + WAIT_S
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to hold"
+        threading.Event().wait(0.005)
+
+
+MakeExecutor = Callable[..., Executor]
+
+
+def light_servable(model: Any, settings: Settings, make_executor: MakeExecutor) -> Servable:
+    """``model`` as version v1 of «sum»."""
+    codec = JsonCodec()
+    limits = settings.limits.body
+    decoders = codec.compile(model.signature, limits)
+    executor = make_executor(model, max_rows=64, max_waiting_rows=settings.limits.max_waiting_rows)
+    return Servable(
+        ref=Ref("sum", "v1"),
+        runtime="fake",
+        signature=model.signature,
+        model=model,
+        executor=executor,
+        costs=Measured(Costs({1: 0.1}), Choice("direct", 64, "it is a fake")),
+        digest="sha256:0",
+        model_type="Sum",
+        decoders={} if decoders is None else {codec.media_type: decoders},
+    )
+
+
+@contextmanager
+def running(
+    model: Any | None = None,
+    *,
+    lane: bool = True,
+    make_executor: MakeExecutor = DirectExecutor,
+    **options: Any,
+) -> Iterator[Running]:
+    """Serves ``model`` with the lane or without it. ``options`` are settings, with ``keep_alive_s`` and the like."""
+    settings = Settings(lane=lane, default_model="sum", **options)
+    made: list[Light] = []
+
+    @asynccontextmanager
+    async def open_services(_: Settings) -> AsyncIterator[Light]:
+        servable = light_servable(model or Sum(), settings, make_executor)
+        holder = CatalogHolder(Catalog.of([Entry(servable.ref, State.READY, None, servable)], "sum"))
+        observer, ids = Observed(), Ids()
+        way = None
+        if lane:
+            way = Lane(lambda catalog: single_paths(catalog, settings.prefix), observer, ids, settings.limits.timeout_s)
+            holder.subscribe(way.refresh)
+        service = InferenceService(holder, settings.limits.body)
+        services = Light(settings, service, observer, ids, time.time(), way, servable)
+        made.append(services)
+        yield services
+        servable.retire()
+        await servable.closed()
+
+    config = uvicorn.Config(
+        create_app(settings, open_services),
+        port=0,
+        http=LaneProtocol if lane else "httptools",
+        loop="uvloop",
+        ws="none",
+        access_log=False,
+        log_config=None,
+        timeout_keep_alive=settings.keep_alive_s,
+        timeout_graceful_shutdown=20,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, name="server")
+    thread.start()
+    try:
+        until(lambda: server.started or not thread.is_alive())
+        assert server.started
+        port = server.servers[0].sockets[0].getsockname()[1]
+        yield Running(port, made[0], server, thread)
+    finally:
+        server.should_exit = True
+        if model is not None:
+            model.close()
+        thread.join(WAIT_S)
+        assert not thread.is_alive()
+
+
+def run(coroutine: Any) -> Any:
+    """Runs a coroutine to its end."""
+    return asyncio.run(coroutine)
