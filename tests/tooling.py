@@ -1,0 +1,25 @@
+"""Programs of the machine that a test cannot do without.
+
+On a person's machine a test whose program is missing is skipped with the line that installs it; where CI=true it
+fails instead, so that a check that silently no longer runs is seen.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+PACKAGES = {"wrk": "wrk", "nginx": "nginx-light", "chromium": "chromium", "curl": "curl", "node": "nodejs"}
+SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+
+def find_tool(name: str) -> str:
+    """The path of a program. Skips the running test where it is missing, or fails it in CI."""
+    if path := shutil.which(name, path=SYSTEM_PATH):
+        return path
+    reason = f"{name} is not installed: apt install {PACKAGES[name]}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
