@@ -1,0 +1,105 @@
+"""Bare boosters of XGBoost and LightGBM, given as objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foretell.core.signature import Output, Signature
+from foretell.errors import PackagingError
+from foretell.packaging.equality import RTOL_DOUBLE, RTOL_SINGLE, Answers
+from foretell.packaging.frames import frame_of
+from foretell.packaging.sample import Sample
+
+
+class _Booster:
+    tells_when_written = True
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def output(self, _answers: Answers | None) -> Output | None:
+        return None  # the objective tells, and the runtime reads it from the written file
+
+    def answers(self, example: Any, sample: Sample) -> Answers | None:
+        rows = frame_of(sample, "category") if example is None and not _numeric(sample) else example
+        if rows is None:
+            rows = np.column_stack([column.values.astype(np.float64) for column in sample.columns])
+        try:
+            return Answers(np.asarray(self._predict(rows)), raw=True)
+        except Exception as error:
+            # the author's own model and data: whatever it raises is the answer to «why does it not package»
+            raise PackagingError(
+                f"the booster itself fails on the example: {type(error).__name__}: {str(error)[:500]}",
+                hint="give as example the same columns, with the same types, that it was trained on",
+            ) from error
+
+    def _predict(self, rows: Any) -> Any:
+        raise NotImplementedError
+
+
+class XGBoostBooster(_Booster):
+    """An ``xgboost.Booster``."""
+
+    title = "XGBoost Booster"
+    rtol = golden_rtol = RTOL_SINGLE
+    distributions: Sequence[str] = ("xgboost", "numpy")
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        names = self.model.feature_names
+        return None if names is None else [str(name) for name in names]
+
+    @property
+    def width(self) -> int | None:
+        return int(self.model.num_features())
+
+    def write(self, folder: Path, _signature: Signature | None) -> Path:
+        path = folder / "model.ubj"
+        self._best().save_model(path)
+        return path
+
+    def _best(self) -> Any:
+        """The trees up to the best iteration, where early stopping found one: those alone are meant to answer."""
+        best = self.model.attr("best_iteration")
+        return self.model if best is None else self.model[: int(best) + 1]
+
+    def _predict(self, rows: Any) -> Any:
+        import xgboost
+
+        framed = hasattr(rows, "columns")
+        names = None if framed else self.model.feature_names
+        data = xgboost.DMatrix(rows, feature_names=names, enable_categorical=True)
+        return self._best().predict(data)
+
+
+class LightGBMBooster(_Booster):
+    """A ``lightgbm.Booster``."""
+
+    title = "LightGBM Booster"
+    rtol = golden_rtol = RTOL_DOUBLE
+    distributions: Sequence[str] = ("lightgbm", "numpy")
+
+    @property
+    def names(self) -> Sequence[str] | None:
+        names = [str(name) for name in self.model.feature_name()]
+        return None if all(name == f"Column_{i}" for i, name in enumerate(names)) else names
+
+    @property
+    def width(self) -> int | None:
+        return int(self.model.num_feature())
+
+    def write(self, folder: Path, _signature: Signature | None) -> Path:
+        path = folder / "model.txt"
+        self.model.save_model(path)
+        return path
+
+    def _predict(self, rows: Any) -> Any:
+        return self.model.predict(rows)
+
+
+def _numeric(sample: Sample) -> bool:
+    return all(column.type.numeric for column in sample.columns)
