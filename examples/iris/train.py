@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Literal
 
 from rich import print as say
 from sklearn.datasets import load_iris
@@ -13,6 +14,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import foretell
+
+
+VERSIONS: dict[str, Literal["auto", "onnx"]] = {"v1": "auto", "v2": "onnx"}
+"""How each version is stored: as the estimator itself, and converted."""
 
 
 def train(models: Path) -> None:
@@ -28,7 +33,7 @@ def train(models: Path) -> None:
     say(f"  iris: {len(known)} flowers learned, {accuracy:.1%} of {len(unseen)} unseen ones right")
 
     metadata = {"accuracy": round(float(accuracy), 4), "data": "Fisher's iris, 150 flowers", "seed": 7}
-    for version, convert in (("v1", None), ("v2", "onnx")):
+    for version, stored in VERSIONS.items():
         if not (models / "iris" / version).exists():
             foretell.package(
                 model,
@@ -36,7 +41,7 @@ def train(models: Path) -> None:
                 example=known,
                 class_names=names,
                 metadata=metadata,
-                convert=convert,
+                format=stored,
             )
             say(f"  iris {version}: written")
 

@@ -47,7 +47,8 @@ def traits(age: NDArray[np.int64], parent: NDArray[np.bool_], premium: NDArray[n
     """How each shopper's traits pull towards each category."""
     held = {"young": age < 30, "parent": parent, "premium": premium}
     pulls = [np.outer(held[trait], weights) for trait, weights in FAVOURED_BY.items()]
-    return np.sum(pulls, axis=0, dtype=np.float64)
+    total: NDArray[np.float64] = np.sum(pulls, axis=0)
+    return total
 
 
 def last_purchase(bought: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

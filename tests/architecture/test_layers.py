@@ -12,7 +12,7 @@ HTTP_FRAMEWORKS = {"fastapi", "starlette"}
 MAY_KNOW_HTTP = ("foretell.api", "foretell.asgi")
 MAY_IMPORT_BOOTSTRAP = ("foretell.bootstrap", "foretell.asgi", "foretell.cli")
 IMPLEMENTATIONS = {"runtimes": {"sklearn", "onnx", "xgboost", "lightgbm"}, "codecs": {"json", "csv"}}
-IO_MODULES = {"asyncio", "socket", "subprocess", "threading", "http", "urllib", "os", "pathlib", "logging"}
+IO_MODULES = {"asyncio", "socket", "subprocess", "threading", "http", "urllib", "pathlib", "logging"}
 
 
 def within(name: str, *packages: str) -> bool:
