@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from foretell.core.identity import Ref
-from foretell.core.manifest import Manifest
+from foretell.core.manifest import Artifact, Manifest
 from foretell.errors import ArtifactError
 from foretell.runtimes.base import Recognition
 
@@ -34,13 +35,46 @@ class Found:
     stamp: str = ""
 
 
+WHOLE = "*"
+"""The version, and where it concerns the whole source also the model, of a fault that hides what else may be there."""
+
+
+class Files(Protocol):
+    """The files of one version on this machine, verified."""
+
+    @property
+    def artifacts(self) -> Sequence[Artifact]:
+        """What was verified."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """The version's digest; see ``foretell.core.manifest.digest``."""
+        ...
+
+    def path(self, name: str) -> Path:
+        """Where to load a file from, for as long as the files are open."""
+        ...
+
+    def confirm(self) -> None:
+        """Raises IntegrityError where a file was changed since it was verified. Called after loading."""
+        ...
+
+
 class Source(Protocol):
-    """Finds versions."""
+    """Finds versions and opens them."""
 
     def scan(self) -> Sequence[Found]:
         """Everything there is now, each ref once. Blocking; called off the event loop.
 
         What is wrong with one version stands in its ``fault`` and never hides the rest. Raises OperatorError
         (``foretell.errors``) only where the source itself cannot be read.
+        """
+        ...
+
+    def open(self, found: Found) -> AbstractContextManager[Files]:
+        """Verifies what was found, and keeps it open while it is loaded. Blocking; called off the event loop.
+
+        ``found`` has no fault. Raises IntegrityError where a file is not what the manifest says.
         """
         ...

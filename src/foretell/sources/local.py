@@ -22,13 +22,15 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from foretell.core.identity import Ref
 from foretell.core.manifest import MANIFEST_NAME
-from foretell.errors import ArtifactError, OperatorError, PathMissing, UnrecognisedArtifact
+from foretell.errors import ArtifactError, IntegrityError, OperatorError, PathMissing, UnrecognisedArtifact
 from foretell.runtimes.base import Recognition
-from foretell.sources.base import Found, Recognise
+from foretell.sources.base import WHOLE, Found, Recognise
+from foretell.sources.integrity import Verified, measured, verified
 from foretell.sources.listing import Lister, printable
 from foretell.sources.version_folder import read_single, read_version, recognised_files
 
@@ -61,6 +63,14 @@ class LocalSource:
         elif not stat.S_ISDIR(mode):
             raise OperatorError(f"{self._path} is neither a file nor a folder.")
         return _each_once(_Scan(root, self._path, self._recognise).folder(shown.name, shown.parent.name))
+
+    def open(self, found: Found) -> AbstractContextManager[Verified]:
+        """The files of ``found``, verified against its manifest, or measured where it has none."""
+        if found.manifest is not None:
+            return verified(found.folder, found.manifest.artifacts)
+        if found.artifact is None:
+            raise IntegrityError(f"{found.ref} has no file to open")
+        return measured(found.folder, found.artifact.name)
 
     def _file(self, root: Path, shown: Path) -> Found:
         ref = _file_ref(shown.name, shown.parent.name)
@@ -108,7 +118,7 @@ class _Scan:
     def _repository(self, name: str) -> Iterator[Found]:
         listing = self._lister.list(self._root)
         if listing.fault:
-            yield Found(Ref(printable(name), "*"), self._root, fault=listing.fault)
+            yield Found(Ref(WHOLE, WHOLE), self._root, fault=listing.fault)
         for model, folder in listing.folders.items():
             shown = self._shown / model
             if self._is_version(folder) and not self._is_model(folder):
@@ -127,7 +137,7 @@ class _Scan:
     def _model(self, model: str, folder: Path, shown: Path) -> Iterator[Found]:
         listing = self._lister.list(folder)
         if listing.fault:
-            yield Found(Ref(model, "*"), folder, fault=listing.fault)
+            yield Found(Ref(model, WHOLE), folder, fault=listing.fault)
         elif not (listing.folders or listing.faults):
             yield self._version(Ref(model, FIRST_VERSION), folder, shown)
             return
