@@ -1,0 +1,112 @@
+"""Checks scikit-learn repeats on every call, answered once.
+
+Validated rows reach an estimator that does not change any more, yet scikit-learn 1.9 spends three quarters of a small
+prediction asking what cannot change: is this array a data frame, what are this estimator's tags, is it fitted, is every
+value finite. Each shortcut gives the answer scikit-learn itself would give, for fitted estimators and plain arrays;
+everything else goes the library's own way. docs/adr/0004-checks-once.md has the reasons and the figures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+import numpy as np
+
+REVIEWED = "1.9."
+"""The scikit-learn releases whose source the shortcuts were read against; on others they stay off."""
+
+
+def settle(estimator: Any) -> None:
+    """Lets a fitted estimator answer for its tags and for being fitted from memory.
+
+    Both hooks are scikit-learn's own developer API (``__sklearn_tags__``, ``__sklearn_is_fitted__``). What is not an
+    estimator, or not fitted, is left alone.
+    """
+    from sklearn.base import BaseEstimator
+    from sklearn.exceptions import NotFittedError
+    from sklearn.utils import get_tags
+    from sklearn.utils.validation import check_is_fitted
+
+    if not isinstance(estimator, BaseEstimator) or not hasattr(estimator, "fit"):
+        return
+    tags = get_tags(estimator)
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        return
+    estimator.__sklearn_tags__ = lambda: tags
+    estimator.__sklearn_is_fitted__ = lambda: True
+
+
+def install() -> bool:
+    """Puts the array shortcuts into scikit-learn's validation, once per process; whether they are in place."""
+    import sklearn
+    from sklearn.utils import validation
+
+    if not sklearn.__version__.startswith(REVIEWED):
+        return False
+    if not hasattr(validation.check_array, "foretell_shortcut"):
+        validation._nw_into_df_or_series = _unless_array(validation._nw_into_df_or_series, False)
+        validation._get_feature_names = _unless_array(validation._get_feature_names, None)
+        validation.check_array = _checked_array(validation.check_array)
+    return True
+
+
+def without_checks(call: Callable[[Any], Any], rows: Any) -> Any:
+    """``call(rows)`` where the rows are known to be finite and the parameters valid.
+
+    Holds in this thread and for this call only, so that a notebook's own fits keep their checks.
+    """
+    from sklearn._config import _get_threadlocal_config
+
+    config = _get_threadlocal_config()
+    before = config["assume_finite"], config["skip_parameter_validation"]
+    config["assume_finite"] = config["skip_parameter_validation"] = True
+    try:
+        return call(rows)
+    finally:
+        config["assume_finite"], config["skip_parameter_validation"] = before
+
+
+def _unless_array(original: Callable[[Any], Any], answer: Any) -> Callable[[Any], Any]:
+    """What a question about data frames answers for a plain array, without asking."""
+
+    @wraps(original)
+    def ask(candidate: Any) -> Any:
+        return answer if type(candidate) is np.ndarray else original(candidate)
+
+    return ask
+
+
+def _checked_array(original: Callable[..., Any]) -> Callable[..., Any]:
+    """``check_array`` for the rows we feed: a filled float64 matrix, wanted as it is, that may be taken as finite."""
+    from sklearn._config import _get_threadlocal_config
+
+    settled = {"dtype", "copy", "force_writeable", "ensure_all_finite", "accept_sparse", "input_name", "estimator"}
+
+    @wraps(original)
+    def check_array(array: Any, *args: Any, **options: Any) -> Any:
+        if (
+            type(array) is np.ndarray
+            and array.dtype == np.float64
+            and array.ndim == 2
+            and array.size
+            and not args
+            and settled.issuperset(options)
+            and _takes_float64(options.get("dtype", "numeric"))
+            and (_get_threadlocal_config()["assume_finite"] or options.get("ensure_all_finite", True) is False)
+        ):
+            locked = options.get("force_writeable", False) and not array.flags.writeable
+            return array.copy(order="K") if locked or options.get("copy", False) else array
+        return original(array, *args, **options)
+
+    check_array.foretell_shortcut = True  # type: ignore[attr-defined]
+    return check_array
+
+
+def _takes_float64(dtype: Any) -> bool:
+    if isinstance(dtype, list | tuple):
+        return np.float64 in dtype
+    return dtype is None or dtype is np.float64 or (isinstance(dtype, str) and dtype == "numeric")

@@ -1,0 +1,313 @@
+"""Small fitted models of every kind that is served, with the data they were fitted on.
+
+Each is fitted once per process, when it is first asked for; ``specimen("sklearn-forest").write(folder)`` writes
+the artifact.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foretell.core.signature import Column, ColumnType, Output, Signature
+from foretell.core.values import Inputs, Matrix, Table, column_array
+
+Builder = Callable[[], "Specimen"]
+
+
+@dataclass(frozen=True)
+class Specimen:
+    """A fitted ``estimator``, its training rows ``X`` (array or data frame) and ``y``, and how it is written.
+
+    ``signature`` is what a manifest would say; None where the artifact tells everything itself. ``rtol`` is what
+    contract §5 allows between the estimator's numbers and the artifact's.
+    """
+
+    runtime: str
+    suffix: str
+    estimator: Any
+    X: Any
+    y: Any
+    save: Callable[[Path], None]
+    signature: Signature | None = None
+    rtol: float = 1e-9
+    probabilities: bool = field(default=True)
+
+    def write(self, folder: Path, name: str = "model") -> Path:
+        """Writes the artifact into ``folder``; its path."""
+        path = folder / f"{name}{self.suffix}"
+        self.save(path)
+        return path
+
+    def predict(self, X: Any) -> Any:
+        """What the estimator itself predicts."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return np.asarray(self.estimator.predict(X))
+
+    def predict_proba(self, X: Any) -> Any:
+        """The estimator's own probabilities, or None."""
+        if not self.probabilities or not hasattr(self.estimator, "predict_proba"):
+            return None
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            found = self.estimator.predict_proba(X)
+        return None if isinstance(found, list) else np.asarray(found)
+
+
+def inputs_of(X: Any, signature: Signature) -> Inputs:
+    """Rows of an array or data frame as the inputs a runtime gets."""
+    if signature.layout == "matrix":
+        return Matrix(np.ascontiguousarray(np.asarray(X, dtype=np.float64)))
+    columns = {}
+    for position, column in enumerate(signature.columns):
+        cells = list(X[column.name]) if hasattr(X, "columns") else [row[position] for row in X]
+        plain = [None if cell is None or cell != cell else getattr(cell, "item", lambda c=cell: c)() for cell in cells]
+        columns[column.name] = column_array(column, plain)
+    return Table(columns)
+
+
+def take(X: Any, rows: Any) -> Any:
+    """Some rows of an array or data frame."""
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+_BUILDERS: dict[str, Builder] = {}
+
+
+def _specimen(name: str) -> Callable[[Builder], Builder]:
+    def register(builder: Builder) -> Builder:
+        _BUILDERS[name] = builder
+        return builder
+
+    return register
+
+
+def names(runtime: str | None = None) -> list[str]:
+    """All specimens, or those of one runtime; fits nothing."""
+    return [name for name in _BUILDERS if runtime is None or name.startswith(f"{runtime}-")]
+
+
+@cache
+def specimen(name: str) -> Specimen:
+    """The specimen, fitted on first use."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _BUILDERS[name]()
+
+
+# -- data --------------------------------------------------------------------------------------------------------------
+
+
+@cache
+def iris() -> tuple[Any, Any]:
+    """150 flowers, 4 columns, classes 0, 1, 2."""
+    from sklearn.datasets import load_iris
+
+    X, y = load_iris(return_X_y=True)
+    return X, y
+
+
+@cache
+def iris_frame() -> tuple[Any, Any]:
+    """Iris with its column names, as pandas has it."""
+    from sklearn.datasets import load_iris
+
+    found = load_iris(as_frame=True)
+    return found.data, found.target
+
+
+@cache
+def numbers() -> tuple[Any, Any]:
+    """120 rows of 5 numbers and a target that depends on them."""
+    rng = np.random.default_rng(7)
+    X = rng.normal(size=(120, 5))
+    return X, X @ [1.0, -2.0, 0.5, 0.0, 3.0] + rng.normal(scale=0.1, size=120)
+
+
+@cache
+def customers() -> tuple[Any, Any]:
+    """Mixed columns with missing values, and whether the customer left."""
+    import pandas
+
+    rng = np.random.default_rng(11)
+    plan = rng.choice(["basic", "gold", "silver"], size=160).astype(object)
+    age = rng.integers(18, 80, size=160).astype(float)
+    age[::9] = np.nan
+    plan[::13] = np.nan
+    frame = pandas.DataFrame(
+        {
+            "age": age,
+            "plan": plan,
+            "tenure_months": rng.integers(0, 60, size=160),
+            "spend": rng.gamma(2.0, 40.0, size=160),
+            "city": rng.choice(["Oslo", "Porto", "Turin"], size=160),
+        }
+    )
+    return frame, (frame.spend.to_numpy() + 2 * frame.tenure_months.to_numpy() > 130).astype(int)
+
+
+CUSTOMER_COLUMNS = (
+    Column("age", ColumnType.FLOAT, nullable=True),
+    Column("plan", ColumnType.CATEGORY, nullable=True, categories=("basic", "gold", "silver")),
+    Column("tenure_months", ColumnType.INTEGER),
+    Column("spend", ColumnType.FLOAT),
+    Column("city", ColumnType.CATEGORY, categories=("Oslo", "Porto", "Turin")),
+)
+
+
+# -- scikit-learn ------------------------------------------------------------------------------------------------------
+
+
+def skops_specimen(estimator: Any, X: Any, y: Any, signature: Signature | None = None) -> Specimen:
+    """Fits the estimator and stores it by skops."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(X, y)
+
+    def save(path: Path) -> None:
+        import skops.io
+
+        skops.io.dump(estimator, path)
+
+    return Specimen("sklearn", ".skops", estimator, X, y, save, signature)
+
+
+@_specimen("sklearn-iris-logistic")
+def _iris_logistic() -> Specimen:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return skops_specimen(make_pipeline(StandardScaler(), LogisticRegression()), *iris())
+
+
+@_specimen("sklearn-iris-named")
+def _iris_named() -> Specimen:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return skops_specimen(make_pipeline(StandardScaler(), LogisticRegression()), *iris_frame())
+
+
+@_specimen("sklearn-forest")
+def _forest() -> Specimen:
+    from sklearn.ensemble import RandomForestClassifier
+
+    return skops_specimen(RandomForestClassifier(20, random_state=0), *iris())
+
+
+@_specimen("sklearn-hist-boosting")
+def _hist_boosting() -> Specimen:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    X, y = iris()
+    holes = X.copy()
+    holes[::7, 1] = np.nan
+    return skops_specimen(HistGradientBoostingClassifier(max_iter=10), holes, y)
+
+
+@_specimen("sklearn-boosting")
+def _boosting() -> Specimen:
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    return skops_specimen(GradientBoostingClassifier(n_estimators=10, random_state=0), *iris())
+
+
+@_specimen("sklearn-neighbours")
+def _neighbours() -> Specimen:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    return skops_specimen(KNeighborsClassifier(algorithm="kd_tree"), *iris())
+
+
+@_specimen("sklearn-text-classes")
+def _text_classes() -> Specimen:
+    from sklearn.naive_bayes import GaussianNB
+
+    X, y = iris()
+    return skops_specimen(GaussianNB(), X, np.array(["setosa", "versicolor", "virginica"])[y])
+
+
+@_specimen("sklearn-boolean-classes")
+def _boolean_classes() -> Specimen:
+    from sklearn.linear_model import LogisticRegression
+
+    X, y = iris()
+    return skops_specimen(LogisticRegression(), X, y == 2)
+
+
+@_specimen("sklearn-no-probabilities")
+def _no_probabilities() -> Specimen:
+    from sklearn.svm import LinearSVC
+
+    return skops_specimen(LinearSVC(), *iris())
+
+
+@_specimen("sklearn-support-vectors")
+def _support_vectors() -> Specimen:
+    from sklearn.svm import SVC
+
+    return skops_specimen(SVC(probability=True, random_state=0), *iris())
+
+
+@_specimen("sklearn-regressor")
+def _regressor() -> Specimen:
+    from sklearn.linear_model import Ridge
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return skops_specimen(make_pipeline(StandardScaler(), Ridge()), *numbers())
+
+
+@_specimen("sklearn-regressor-several")
+def _regressor_several() -> Specimen:
+    from sklearn.ensemble import ExtraTreesRegressor
+
+    X, y = numbers()
+    return skops_specimen(ExtraTreesRegressor(10, random_state=0), X, np.c_[y, -y])
+
+
+@_specimen("sklearn-classifier-several")
+def _classifier_several() -> Specimen:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multioutput import MultiOutputClassifier
+
+    X, y = iris()
+    return skops_specimen(MultiOutputClassifier(LogisticRegression()), X, np.c_[y, y > 0])
+
+
+@_specimen("sklearn-mixed")
+def _mixed() -> Specimen:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    number = make_pipeline(SimpleImputer(), StandardScaler())
+    text = make_pipeline(SimpleImputer(strategy="most_frequent"), OneHotEncoder(handle_unknown="ignore"))
+    split = ColumnTransformer([("number", number, ["age", "tenure_months", "spend"]), ("text", text, ["plan", "city"])])
+    signature = Signature(CUSTOMER_COLUMNS, output=Output("classification", classes=(0, 1), probabilities=True))
+    return skops_specimen(make_pipeline(split, LogisticRegression()), *customers(), signature)
+
+
+@_specimen("sklearn-outliers")
+def _outliers() -> Specimen:
+    from sklearn.ensemble import IsolationForest
+
+    return skops_specimen(IsolationForest(n_estimators=10, random_state=0), *iris())
+
+
+@_specimen("sklearn-clusters")
+def _clusters() -> Specimen:
+    from sklearn.cluster import KMeans
+
+    return skops_specimen(KMeans(3, random_state=0, n_init=1), *iris())
