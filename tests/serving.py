@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import uvicorn
@@ -42,7 +42,7 @@ class Sum:
 
     signature = SIGNATURE
     model_type = "Sum"
-    parameters: dict[str, Any] = {}
+    parameters: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, poison: float = -1.0) -> None:
         self.poison = poison

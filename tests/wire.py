@@ -1,4 +1,4 @@
-"""A raw HTTP/1.1 client for tests: bytes out, parsed answers in, and the end of the connection as the server made it."""
+"""A raw HTTP/1.1 client for tests: bytes out, parsed answers in, and the connection's end as the server made it."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ class Doubler:
 
     signature = SIGNATURE
     model_type = "Doubler"
-    parameters: dict[str, Any] = {}
+    parameters: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, failure: BaseException | None = None) -> None:
         self.batches: list[list[float]] = []
@@ -147,7 +147,9 @@ def test_what_arrives_together_runs_together(make: Make) -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("failure", [ValueError("no"), SystemExit(3), KeyboardInterrupt(), RecursionError(), MemoryError()])
+@pytest.mark.parametrize(
+    "failure", [ValueError("no"), SystemExit(3), KeyboardInterrupt(), RecursionError(), MemoryError()]
+)
 def test_a_poisoned_row_fails_alone(make: Make, failure: BaseException) -> None:
     async def scenario() -> None:
         executor = make(Doubler(failure))

@@ -14,11 +14,11 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
+from tests.serving import Running, Sum, running, until
+from tests.wire import Answer, Wire, get, post
 
 from foretell.execution.threaded import ThreadedExecutor
 from foretell.wire.protocol import lane_supported
-from tests.serving import Running, Sum, running, until
-from tests.wire import Answer, Wire, get, post
 
 PREDICT = "/api/v1/predict"
 Serve = Callable[..., AbstractContextManager[Running]]
@@ -58,7 +58,9 @@ def wire(server: Running) -> Iterator[Wire]:
 
 def stable(answer: Answer) -> dict[str, Any]:
     fields: dict[str, Any] = answer.json
-    return {k: v for k, v in fields.items() if k not in ("prediction_id", "timestamp", "inference_time_ms", "request_id")}
+    return {
+        k: v for k, v in fields.items() if k not in ("prediction_id", "timestamp", "inference_time_ms", "request_id")
+    }
 
 
 # -- the plain case --------------------------------------------------------------------------------------------------
@@ -110,7 +112,9 @@ def test_a_body_in_small_pieces_answers(wire: Wire) -> None:
 def test_one_log_line_for_each_request(server: Running, wire: Wire) -> None:
     ids = [f"line-{i}" for i in range(20)]
     for i, request_id in enumerate(ids):
-        wire.send(ask(i, 0, f"X-Request-ID: {request_id}") if i % 3 else post(PREDICT, b"{", f"X-Request-ID: {request_id}"))
+        wire.send(
+            ask(i, 0, f"X-Request-ID: {request_id}") if i % 3 else post(PREDICT, b"{", f"X-Request-ID: {request_id}")
+        )
         assert wire.answer().headers["x-request-id"] == request_id
     server.eventually(lambda: set(ids) <= set(server.observer.ids))
     assert sorted(i for i in server.observer.ids if i in ids) == sorted(ids)
@@ -401,7 +405,7 @@ def test_what_a_model_cannot_say_in_json_is_never_a_silent_null(serve: Serve) ->
         assert "NaN" in server.observer.outcomes[-1].code or server.observer.outcomes[-1].code  # type: ignore[operator]
 
 
-# -- many at once --------------------------------------------------------------------------------------------------------
+# -- many at once ---
 
 
 def test_ten_thousand_unique_answers_among_invalid_and_cancelled_requests(serve: Serve) -> None:

@@ -44,9 +44,7 @@ def test_a_setting_decides_the_mode() -> None:
         ({1: 7.0}, 1, 1),
     ],
 )
-def test_rows_of_a_call_in_the_loop_are_capped_by_what_it_costs(
-    call_ms: dict[int, float], low: int, high: int
-) -> None:
+def test_rows_of_a_call_in_the_loop_are_capped_by_what_it_costs(call_ms: dict[int, float], low: int, high: int) -> None:
     assert low <= choose(Costs(call_ms, 1000.0), 5.0).max_rows <= high
 
 

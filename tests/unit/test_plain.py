@@ -12,7 +12,9 @@ BASE = [(b"Host", b"127.0.0.1:8000"), (b"Content-Length", b"32")]
 @pytest.mark.parametrize(
     "client",
     [
-        pytest.param([(b"User-Agent", b"curl/7.88.1"), (b"Accept", b"*/*"), (b"content-type", b"application/json")], id="curl"),
+        pytest.param(
+            [(b"User-Agent", b"curl/7.88.1"), (b"Accept", b"*/*"), (b"content-type", b"application/json")], id="curl"
+        ),
         pytest.param(
             [
                 (b"User-Agent", b"python-requests/2.34"),
@@ -33,7 +35,9 @@ BASE = [(b"Host", b"127.0.0.1:8000"), (b"Content-Length", b"32")]
             ],
             id="node",
         ),
-        pytest.param([(b"Accept", b"application/json, text/plain, */*"), (b"Cookie", b"a=b"), (b"X-Anything", b"1")], id="axios"),
+        pytest.param(
+            [(b"Accept", b"application/json, text/plain, */*"), (b"Cookie", b"a=b"), (b"X-Anything", b"1")], id="axios"
+        ),
         pytest.param([], id="none at all"),
     ],
 )

@@ -23,14 +23,27 @@ class Run:
 
 
 class Call(Protocol):
-    """One request's rows. ``rows`` is a list of validated rows or inputs already gathered; ``count`` how many."""
+    """One request's rows."""
 
-    rows: Sequence[Row] | Inputs
-    count: int
-    deadline_s: float
-    """On the clock of ``time.monotonic``; a call whose deadline has passed is failed with DeadlineExceeded, unrun."""
-    abandoned: bool
-    """Set by the owner when nobody waits any more; such a call is dropped before it runs, and never answered."""
+    @property
+    def rows(self) -> Sequence[Row] | Inputs:
+        """A list of validated rows, or inputs already gathered."""
+        ...
+
+    @property
+    def count(self) -> int:
+        """How many rows."""
+        ...
+
+    @property
+    def deadline_s(self) -> float:
+        """On the clock of ``time.monotonic``; past it the call is failed with DeadlineExceeded, unrun."""
+        ...
+
+    @property
+    def abandoned(self) -> bool:
+        """Set by the owner when nobody waits any more; such a call is dropped before it runs, and never answered."""
+        ...
 
     def complete(self, outputs: Outputs, start: int, run: Run) -> None:
         """The call's rows are ``outputs[start : start + count]``; ``outputs`` is shared with its neighbours."""
@@ -55,7 +68,7 @@ class Executor(Protocol):
         ...
 
     def submit(self, call: Call) -> None:
-        """Accepts the call, from the event loop's thread. Raises QueueFull (``foretell.errors``) where it does not fit."""
+        """Accepts the call, from the event loop's thread. Raises QueueFull where it does not fit."""
         ...
 
     async def close(self) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 Mode = Literal["direct", "threaded"]
@@ -79,7 +80,7 @@ def _rows_within(costs: Costs, max_call_ms: float) -> int:
     allowed_ms = max(max_call_ms, 1.5 * costs.call_ms[min(costs.call_ms)])
     sizes = sorted(costs.call_ms)
     rows = sizes[0]
-    for below, above in zip(sizes, sizes[1:], strict=False):
+    for below, above in pairwise(sizes):
         if costs.call_ms[above] > allowed_ms:
             per_row = max((costs.call_ms[above] - costs.call_ms[below]) / (above - below), 1e-9)
             return max(rows, below + int((allowed_ms - costs.call_ms[below]) / per_row))

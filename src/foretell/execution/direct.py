@@ -42,12 +42,11 @@ class DirectExecutor:
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
-        loop.call_soon(self._yield_once)
+        loop.call_soon(self._yield_once, loop)
 
-    def _yield_once(self) -> None:
+    def _yield_once(self, loop: asyncio.AbstractEventLoop) -> None:
         # one more turn, so that every socket that is readable by now is read before the model runs
-        assert self._loop is not None
-        self._loop.call_soon(self._run_batch)
+        loop.call_soon(self._run_batch)
 
     def _run_batch(self) -> None:
         batch = self._batcher.take(time.monotonic())

@@ -31,7 +31,6 @@ class ThreadedExecutor:
         self._batcher = Batcher(model.signature, max_rows, max_waiting_rows)
         self._work: queue.SimpleQueue[list[Call] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._running = False
         self._idle: asyncio.Future[None] | None = None
 
@@ -46,8 +45,8 @@ class ThreadedExecutor:
 
     def _start(self) -> None:
         if self._thread is None:
-            self._loop = asyncio.get_running_loop()
-            self._thread = threading.Thread(target=self._work_off, name="foretell-model", daemon=True)
+            loop = asyncio.get_running_loop()
+            self._thread = threading.Thread(target=self._work_off, args=(loop,), name="foretell-model", daemon=True)
             self._thread.start()
         self._next()
 
@@ -61,13 +60,12 @@ class ThreadedExecutor:
         elif self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
-    def _work_off(self) -> None:
-        assert self._loop is not None
+    def _work_off(self, loop: asyncio.AbstractEventLoop) -> None:
         while (batch := self._work.get()) is not None:
             answer = call_model(self._model, self._batcher, batch)
-            if self._loop.is_closed():
+            if loop.is_closed():
                 return
-            self._loop.call_soon_threadsafe(self._ran, batch, answer)
+            loop.call_soon_threadsafe(self._ran, batch, answer)
 
     def _ran(self, batch: list[Call], answer: tuple[Outputs, Run] | Exception) -> None:
         if isinstance(answer, Exception):

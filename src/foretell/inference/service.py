@@ -99,7 +99,10 @@ class InferenceService:
 
 
 def _named_in_body(catalog: Catalog, servable: Servable, document: Document, ask: Ask) -> Servable:
-    """The version meant when the body may name one. Raises UnknownVersion, and MalformedRequest where path and body differ."""
+    """The version meant when the body may name one.
+
+    Raises UnknownVersion, and MalformedRequest where path and body differ.
+    """
     if document.model_version is None:
         return servable
     meant = catalog.resolve(servable.ref.model, document.model_version)

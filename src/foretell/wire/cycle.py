@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from foretell.core.values import Outputs, Row
@@ -54,7 +55,7 @@ class LaneCycle:
         self.url = protocol.url
         self.headers = protocol.headers
         self.body = b""
-        self.rows: list[Row] = []
+        self.rows: Sequence[Row] = []
         self.deadline_s = 0.0
         self.keep_alive = True
         self.response_complete = False
@@ -62,7 +63,7 @@ class LaneCycle:
         self.leased = False
         self._timer: asyncio.TimerHandle | None = None
 
-    # -- as uvicorn sees it --------------------------------------------------------------------------------------------
+    # -- as uvicorn sees it --
 
     @property
     def disconnected(self) -> bool:
@@ -83,7 +84,7 @@ class LaneCycle:
     def set(self) -> None:
         """Part of ``message_event``."""
 
-    # -- on the way to the model ---------------------------------------------------------------------------------------
+    # -- on the way to the model --
 
     def start(self) -> bool:
         """Reads the body and submits the row; False where the request must go the ordinary way."""
@@ -97,7 +98,9 @@ class LaneCycle:
             servable.acquire()
             self.leased = True
             self.door.submit(self)
-        except RequestError:  # a full queue, a version retired this instant: the ordinary way meets it again, and explains
+        except (
+            RequestError
+        ):  # a full queue, a version retired this instant: the ordinary way meets it again, and explains
             self._release()
             return False
         if servable.executor.mode != "direct":
@@ -114,7 +117,7 @@ class LaneCycle:
         else:
             self.protocol.answer(self, *answer)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:  # noqa: ARG002  # the ordinary way meets the error itself
         """Not a success: the ordinary way runs the row again, and explains."""
         self._release()
         self.protocol.fall_back(self)

@@ -1,7 +1,7 @@
 """The lane: plain single predictions, answered below ASGI.
 
-A *door* is one exact path and the version behind it. The lane answers successes only. Whatever is unusual or wrong goes,
-with the same bytes, arrival time and request id, the ordinary way, which alone explains and refuses.
+A *door* is one exact path and the version behind it. The lane answers successes only. Whatever is unusual or wrong
+goes, with the same bytes, arrival time and request id, the ordinary way, which alone explains and refuses.
 """
 
 from __future__ import annotations
@@ -91,7 +91,8 @@ class Door:
     def _begin(self, outputs: Outputs, run: Run, cycle: LaneCycle) -> None:
         self._run = run
         self._writer.begin(outputs, run)
-        self._answered = answered = []
+        answered: list[tuple[str, float]] = []
+        self._answered = answered
         cycle.protocol.loop.call_soon(self._report, run, answered)
 
     def _report(self, run: Run, answered: list[tuple[str, float]]) -> None:

@@ -45,31 +45,36 @@ class Plain(NamedTuple):
 
 def examine(headers: Headers) -> Plain | None:
     """What a request with these headers says, or None where it must go the ordinary way."""
+    seen = _seen(headers)
+    if seen is None:
+        return None
+    length = seen.get(b"content-length", b"")
+    plain = (
+        length.isdigit()
+        and len(length) <= 9
+        and b"host" in seen
+        and _json_body(seen.get(b"content-type"))
+        and _json_answer(seen.get(b"accept"))
+        and seen.get(b"connection", b"keep-alive").lower() == b"keep-alive"
+    )
+    request_id = seen[b"x-request-id"].decode("latin-1") if b"x-request-id" in seen else None
+    if not plain or not (request_id is None or sane_request_id(request_id)):
+        return None
+    return Plain(int(length), request_id)
+
+
+def _seen(headers: Headers) -> dict[bytes, bytes] | None:
+    """The headers the lane looks at; None where one changes the meaning of the message, or comes twice."""
     if len(headers) > MAX_HEADERS:
         return None
     seen: dict[bytes, bytes] = {}
     for name, value in headers:
         lower = name.lower()
-        if lower in _MEANINGFUL:
+        if lower in _MEANINGFUL or lower in seen:
             return None
         if lower in _SINGLE:
-            if lower in seen:
-                return None
             seen[lower] = value
-    length = seen.get(b"content-length", b"")
-    if not length.isdigit() or len(length) > 9 or b"host" not in seen:
-        return None
-    if not (
-        _json_body(seen.get(b"content-type"))
-        and _json_answer(seen.get(b"accept"))
-        and seen.get(b"connection", b"keep-alive").lower() == b"keep-alive"
-    ):
-        return None
-    given = seen.get(b"x-request-id")
-    if given is None:
-        return Plain(int(length), None)
-    request_id = given.decode("latin-1")
-    return Plain(int(length), request_id) if sane_request_id(request_id) else None
+    return seen
 
 
 # headers of which a plain request has at most one

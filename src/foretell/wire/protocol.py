@@ -51,7 +51,7 @@ class LaneProtocol(HttpToolsProtocol):
         self._idle_since: float | None = None
         self.arrived_s = 0.0
 
-    # -- reading ---------------------------------------------------------------------------------------------------------
+    # -- reading --
 
     def on_message_begin(self) -> None:
         self.url = b""
@@ -113,7 +113,7 @@ class LaneProtocol(HttpToolsProtocol):
         if not cycle.abandoned and not cycle.start():
             self.fall_back(cycle)
 
-    # -- answering -------------------------------------------------------------------------------------------------------
+    # -- answering --
 
     def answer(self, cycle: LaneCycle, request_id: bytes, body: bytes) -> None:
         """Writes the answer of a lane request and ends its cycle."""
@@ -176,7 +176,7 @@ class LaneProtocol(HttpToolsProtocol):
             self.cycle = ordinary
         self._start_asgi_task(ordinary, self.app)
 
-    # -- the life of the connection --------------------------------------------------------------------------------------
+    # -- the life of the connection --
 
     def on_response_complete(self) -> None:
         """As uvicorn's, but one timer serves all the idle times of a connection: to set and cancel one for each request

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import orjson
+from numpy.typing import NDArray
 
 from foretell.core.identity import Ref
 from foretell.core.signature import Output
@@ -42,7 +43,10 @@ class SingleWriter:
         milliseconds = orjson.dumps(round(run.duration_s * 1e3, 3))
         self._middle = self._model + b',"prediction_id":"'
         self._tail = b'","timestamp":"' + moment + b'Z","inference_time_ms":' + milliseconds + b"}"
-        self._rows = self._class_rows(outputs) if outputs.indices is not None else _value_rows(outputs)
+        if outputs.indices is not None:
+            self._rows = self._class_rows(outputs, outputs.indices)
+        else:
+            self._rows = _value_rows(outputs)
 
     def body(self, row: int, prediction_id: bytes) -> bytes | None:
         """The answer for a row of the batch; None where the model gave what JSON cannot hold (NaN, an infinity)."""
@@ -51,9 +55,7 @@ class SingleWriter:
             return None
         return head + self._middle + prediction_id + self._tail
 
-    def _class_rows(self, outputs: Outputs) -> list[bytes | None]:
-        indices = outputs.indices
-        assert indices is not None
+    def _class_rows(self, outputs: Outputs, indices: NDArray[np.intp]) -> list[bytes | None]:
         chosen: list[int] = indices.tolist()
         heads = self._heads
         if outputs.probabilities is None:
@@ -82,5 +84,7 @@ def _class_heads(output: Output) -> list[bytes]:
 
 def _value_rows(outputs: Outputs) -> list[bytes | None]:
     assert outputs.values is not None
-    texts = orjson.dumps(np.ascontiguousarray(outputs.values, dtype=np.float64).ravel(), option=_NUMPY)[1:-1].split(b",")
+    texts = orjson.dumps(np.ascontiguousarray(outputs.values, dtype=np.float64).ravel(), option=_NUMPY)[1:-1].split(
+        b","
+    )
     return [None if text == b"null" else b'{"status":"success","prediction":' + text for text in texts]

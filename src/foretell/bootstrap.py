@@ -1,0 +1,163 @@
+"""Settings -> Services: the only file that knows concrete classes. Opens in order, closes in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import structlog
+import uvicorn
+
+from foretell.api.native.doors import single_paths
+from foretell.codecs.base import Codec, Decoders
+from foretell.codecs.csv import codec as csv_codec
+from foretell.codecs.json import codec as json_codec
+from foretell.core.ids import Ids
+from foretell.core.signature import Signature
+from foretell.core.values import Inputs
+from foretell.errors import OperatorError
+from foretell.execution.base import Executor
+from foretell.execution.prepare import ExecutionPolicy, Measured, prepare
+from foretell.inference.service import InferenceService
+from foretell.lifecycle.catalog import Catalog, CatalogHolder
+from foretell.lifecycle.loader import Loader
+from foretell.lifecycle.reconciler import Reconciler
+from foretell.runtimes import registry
+from foretell.runtimes.base import LoadOptions, Model
+from foretell.settings import Settings
+from foretell.sources.local import LocalSource
+from foretell.telemetry.logging import Log, open_log
+from foretell.telemetry.observer import Observer
+from foretell.wire.lane import Lane
+from foretell.wire.protocol import TESTED_UVICORN, lane_supported
+
+_log = structlog.get_logger("foretell")
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything one process runs. ``lane`` is None where it is switched off or this uvicorn was not tested."""
+
+    settings: Settings
+    service: InferenceService
+    reconciler: Reconciler
+    observer: Observer
+    ids: Ids
+    log: Log
+    started_at: float
+    lane: Lane | None
+    codecs: Sequence[Codec] = (json_codec, csv_codec)
+
+    def drain(self) -> None:
+        """Takes no new work from here on: readiness goes red, accepted work ends."""
+        self.service.draining = True
+        if self.lane is not None:
+            self.lane.close()
+
+
+@asynccontextmanager
+async def open_services(settings: Settings) -> AsyncIterator[Services]:
+    """Loads the models and gives the services, for as long as the block lasts. SIGHUP rescans meanwhile.
+
+    Raises OperatorError where the models' path or the default model cannot be.
+    """
+    log = _open_log(settings)
+    try:
+        holder = CatalogHolder(Catalog(settings.default_model))
+        reconciler = _reconciler(settings, holder)
+        await reconciler.start()
+        ids = Ids()
+        lane = _open_lane(settings, holder, log.observer, ids)
+        service = InferenceService(holder, settings.limits.body)
+        services = Services(settings, service, reconciler, log.observer, ids, log, time.time(), lane)
+        with _rescan_on_hangup(reconciler):
+            try:
+                yield services
+            finally:
+                services.drain()
+                await _closed(reconciler, settings.drain_s)
+    finally:
+        log.close()
+
+
+def local_source(settings: Settings) -> LocalSource:
+    """Where the models are. Raises OperatorError where no path is set."""
+    if settings.models is None:
+        raise OperatorError(
+            "No models to serve: name a model file, a model folder or a repository.",
+            hint="foretell serve PATH, or set FORETELL_MODELS",
+        )
+    return LocalSource(settings.models, registry.recognise)
+
+
+def open_loader(settings: Settings) -> Loader:
+    """What loads versions of the local source as the settings say."""
+    policy = ExecutionPolicy(settings.execution.mode, settings.execution.max_call_ms, settings.limits.max_waiting_rows)
+    limits = settings.limits.body
+
+    async def measured(model: Model, _: Signature, examples: Inputs) -> tuple[Executor, Measured]:
+        return await prepare(model, examples, policy)
+
+    def decoders(signature: Signature) -> Mapping[str, Decoders]:
+        compiled = json_codec.compile(signature, limits)
+        return {} if compiled is None else {json_codec.media_type: compiled}
+
+    return Loader(
+        open_files=local_source(settings).open,
+        find_runtime=registry.installed().runtimes.get,
+        prepare=measured,
+        decoders=decoders,
+        options=LoadOptions(settings.execution.threads),
+    )
+
+
+def _open_log(settings: Settings) -> Log:
+    log = settings.log
+    return open_log(
+        format=log.format,
+        level=log.level,
+        path=log.path,
+        max_buffered_lines=log.max_buffered_lines,
+        shared=settings.workers > 1,
+    )
+
+
+def _reconciler(settings: Settings, holder: CatalogHolder) -> Reconciler:
+    return Reconciler(local_source(settings), open_loader(settings), holder)
+
+
+def _open_lane(settings: Settings, holder: CatalogHolder, observer: Observer, ids: Ids) -> Lane | None:
+    if not settings.lane:
+        return None
+    if not lane_supported():
+        _log.warning("lane_off", reason=f"tested on uvicorn {TESTED_UVICORN}, this is {uvicorn.__version__}")
+        return None
+    lane = Lane(lambda catalog: single_paths(catalog, settings.prefix), observer, ids, settings.limits.timeout_s)
+    holder.subscribe(lane.refresh)
+    return lane
+
+
+@contextlib.contextmanager
+def _rescan_on_hangup(reconciler: Reconciler) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(signal.SIGHUP, reconciler.request_rescan)
+    except (ValueError, RuntimeError, NotImplementedError):  # not the main thread, or no such signals here
+        yield
+        return
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
+async def _closed(reconciler: Reconciler, limit_s: float) -> None:
+    try:
+        await asyncio.wait_for(reconciler.close(), limit_s)
+    except TimeoutError:
+        _log.warning("stop_incomplete", reason=f"models were still busy after {limit_s:g} s")
