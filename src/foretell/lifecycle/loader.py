@@ -14,7 +14,7 @@ import structlog
 from foretell.codecs.base import Decoders
 from foretell.core.signature import Signature
 from foretell.core.values import Inputs
-from foretell.errors import ArtifactError, IntegrityError, LoadFailed, ManifestError
+from foretell.errors import ArtifactError, IntegrityError, LoadFailed
 from foretell.execution.base import Executor
 from foretell.lifecycle.golden import check_golden
 from foretell.lifecycle.servable import Costs, Servable
@@ -44,7 +44,7 @@ class Loaded:
 def load_model(
     found: Found,
     open_files: Callable[[Found], AbstractContextManager[Files]],
-    find_runtime: Callable[[str], Runtime | None],
+    get_runtime: Callable[[str], Runtime],
     options: LoadOptions,
 ) -> Loaded:
     """Verifies and loads what was found. Blocking. Raises ArtifactError, whatever the library does.
@@ -56,11 +56,9 @@ def load_model(
     if found.artifact is None:
         raise IntegrityError(f"{found.ref} has no file to load")
     name = found.manifest.runtime if found.manifest else found.recognition.runtime if found.recognition else ""
-    runtime = find_runtime(name)
-    if runtime is None:
-        raise ManifestError(f"the runtime '{_clip(name)}' is not known here. Is the plugin that brings it installed?")
     signature = found.manifest.signature if found.manifest else None
     with artifact_faults("loading"), open_files(found) as files:
+        runtime = get_runtime(name)
         model = runtime.load(files.path(found.artifact.name), signature, options)
         try:
             files.confirm()
@@ -94,13 +92,13 @@ class Loader:
         self,
         *,
         open_files: Callable[[Found], AbstractContextManager[Files]],
-        find_runtime: Callable[[str], Runtime | None],
+        get_runtime: Callable[[str], Runtime],
         prepare: Prepare,
         decoders: Callable[[Signature], Mapping[str, Decoders]],
         options: LoadOptions | None = None,
     ) -> None:
         self._open_files = open_files
-        self._find_runtime = find_runtime
+        self._get_runtime = get_runtime
         self._prepare = prepare
         self._decoders = decoders
         self._options = options or LoadOptions()
@@ -111,7 +109,7 @@ class Loader:
         Raises ArtifactError; then nothing of the version is left. The loop stays free but for what ``prepare`` does.
         """
         started = time.perf_counter()
-        loaded = await asyncio.to_thread(load_model, found, self._open_files, self._find_runtime, self._options)
+        loaded = await asyncio.to_thread(load_model, found, self._open_files, self._get_runtime, self._options)
         on_loaded()
         trial = await asyncio.to_thread(try_model, loaded)
         model, executor = loaded.model, None
