@@ -70,7 +70,7 @@ class FakeRuntime:
     name: str = "fake"
     requires: Sequence[Requirement] = ()
     respond: Callable[[Inputs], Outputs] | None = None
-    on_load: Callable[[Path], None] = lambda path: None
+    on_load: Callable[[Path], None] = lambda _: None
     loaded: list[FakeModel] = field(default_factory=list)
 
     def recognise(self, path: Path) -> Recognition | None:
