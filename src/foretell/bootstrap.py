@@ -109,7 +109,7 @@ def open_loader(settings: Settings) -> Loader:
 
     return Loader(
         open_files=local_source(settings).open,
-        find_runtime=registry.installed().runtimes.get,
+        get_runtime=registry.get,
         prepare=measured,
         decoders=decoders,
         options=LoadOptions(settings.execution.threads),

@@ -71,7 +71,7 @@ class Reconciler:
         return self._queued
 
     async def close(self) -> None:
-        """Retires every version and waits for those without leases to give back what they hold."""
+        """Retires every version and waits until all have given back what they hold, their last leases ended."""
         tasks = [task for task in (self._queued, self._running) if task is not None and not task.done()]
         for task in tasks:
             task.cancel()

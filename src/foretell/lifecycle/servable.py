@@ -72,6 +72,7 @@ class Servable:
     state: State = State.READY
     _leases: int = 0
     _closing: asyncio.Task[None] | None = None
+    _gone: asyncio.Event | None = None
 
     @property
     def created_at(self) -> datetime | None:
@@ -115,13 +116,14 @@ class Servable:
     def retire(self) -> None:
         """Lets the version go: it is closed when its last lease has ended. Once only."""
         self.state = advance(self.state, Event.RETIRE)
+        self._gone = asyncio.Event()
         if not self._leases:
             self._close_soon()
 
     async def closed(self) -> None:
-        """Waits until a version that was retired without leases, or whose last lease has ended, has given all back."""
-        if self._closing is not None:
-            await asyncio.shield(self._closing)
+        """Waits until a version that was retired has given all back, its last lease ended. Returns at once otherwise."""
+        if self._gone is not None:
+            await self._gone.wait()
 
     def _close_soon(self) -> None:
         self._closing = asyncio.get_running_loop().create_task(self._close(), name=f"close {self.ref}")
@@ -136,4 +138,6 @@ class Servable:
                 "model_close_failed", model=self.ref.model, version=self.ref.version, error=type(error).__name__
             )
         self.state = advance(self.state, Event.CLOSED)
+        if self._gone is not None:
+            self._gone.set()
         _log.info("model_retired", model=self.ref.model, version=self.ref.version)
