@@ -7,6 +7,7 @@ result is the same JSON as ``foretell.api.native.translate`` gives, by test.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import orjson
@@ -45,8 +46,8 @@ class SingleWriter:
         self._tail = b'","timestamp":"' + moment + b'Z","inference_time_ms":' + milliseconds + b"}"
         if outputs.indices is not None:
             self._rows = self._class_rows(outputs, outputs.indices)
-        else:
-            self._rows = _value_rows(outputs)
+        elif outputs.values is not None:
+            self._rows = _value_rows(outputs.values)
 
     def body(self, row: int, prediction_id: bytes) -> bytes | None:
         """The answer for a row of the batch; None where the model gave what JSON cannot hold (NaN, an infinity)."""
@@ -82,9 +83,7 @@ def _class_heads(output: Output) -> list[bytes]:
     return heads
 
 
-def _value_rows(outputs: Outputs) -> list[bytes | None]:
-    assert outputs.values is not None
-    texts = orjson.dumps(np.ascontiguousarray(outputs.values, dtype=np.float64).ravel(), option=_NUMPY)[1:-1].split(
-        b","
-    )
+def _value_rows(array: NDArray[Any]) -> list[bytes | None]:
+    values = np.ascontiguousarray(array, dtype=np.float64).ravel()
+    texts = orjson.dumps(values, option=_NUMPY)[1:-1].split(b",")
     return [None if text == b"null" else b'{"status":"success","prediction":' + text for text in texts]
