@@ -1,0 +1,1 @@
+"""HTTP only: paths, statuses, headers. What may be predicted and how is decided behind ``foretell.inference``."""

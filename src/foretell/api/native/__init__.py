@@ -1,0 +1,1 @@
+"""Foretell's own dialect (contract §3)."""

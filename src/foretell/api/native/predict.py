@@ -1,0 +1,136 @@
+"""How a predict request is read, answered and refused. The order of the checks is that of contract §4."""
+
+from __future__ import annotations
+
+import time
+
+from starlette.requests import Request
+from starlette.types import Receive
+
+from foretell.api.answers import Answer, json_answer
+from foretell.api.body import read_body
+from foretell.api.disconnect import unless_disconnected
+from foretell.api.middleware.context import Exchange, exchange_of
+from foretell.api.native.parameters import allowed_seconds, check_options, invalid_options, read_options
+from foretell.api.native.translate import CSV, JSON, Options, batch_json, rows_csv, single_json, timestamp
+from foretell.codecs.negotiate import answer_type, request_codec
+from foretell.core.limits import BodyLimits
+from foretell.core.validation import bind
+from foretell.errors import Fault, InvalidInput, NotFound, RequestError, Unavailable
+from foretell.inference.service import Ask, Prediction
+from foretell.lifecycle.catalog import Catalog
+from foretell.lifecycle.servable import Servable
+
+
+async def predict_single(request: Request) -> Answer:
+    """One prediction."""
+    return await _predict(request, many=False)
+
+
+async def predict_batch(request: Request) -> Answer:
+    """Many rows, one answer, in the order of the request."""
+    return await _predict(request, many=True)
+
+
+async def _predict(request: Request, *, many: bool) -> Answer:
+    exchange = exchange_of(request.scope)
+    services, path = exchange.services, request.scope["path_params"]
+    limits, catalog = services.settings.limits, services.service.catalog
+    target = _resolve(catalog, path.get("model"), path.get("version"), exchange)
+    body = await read_body(request.receive, exchange, limits.max_body_bytes, exchange.arrived_s + limits.timeout_s)
+    content_type, content_encoding = exchange.header(b"content-type"), exchange.header(b"content-encoding")
+    codec, parameters = request_codec(content_type, content_encoding, services.codecs)
+    media_type = answer_type(exchange.header(b"accept"), (JSON, CSV))
+    allowed_s = allowed_seconds(exchange.header(b"x-request-timeout"), limits.timeout_s, limits.max_timeout_s)
+    options, faults = read_options(request.scope["query_string"])
+    ask = Ask(path.get("model"), path.get("version"), body, codec, many, exchange.arrived_s + allowed_s, parameters)
+    if isinstance(target, RequestError) or faults or check_options(options, target.signature, target.ref):
+        target = _explain(ask, target, catalog=catalog, options=options, faults=faults, limits=limits.body)
+    prediction = await _run(exchange, ask, target, request.receive)
+    _note(exchange, prediction)
+    if faults := check_options(options, prediction.servable.signature, prediction.servable.ref):
+        raise invalid_options(faults)
+    return _answer(exchange, prediction, media_type, options)
+
+
+def _resolve(catalog: Catalog, model: str | None, version: str | None, exchange: Exchange) -> Servable | RequestError:
+    """Who would answer by the path alone, or why nobody can, to be said when its turn has come. Raises NotFound now."""
+    try:
+        servable = catalog.resolve(model, version)
+    except NotFound:
+        raise
+    except RequestError as error:
+        return error
+    exchange.model, exchange.version = servable.ref.model, servable.ref.version
+    return servable
+
+
+def _explain(
+    ask: Ask,
+    target: Servable | RequestError,
+    *,
+    catalog: Catalog,
+    options: Options,
+    faults: list[Fault],
+    limits: BodyLimits,
+) -> Servable:
+    """The rare way, for faults outside the body: raises whichever error goes first once the body is looked at too.
+
+    Gives a version only where the body names one that has what the options ask for, and the path's has not.
+    """
+    document = ask.codec.parse(ask.body, ask.many, limits, ask.parameters)
+    if isinstance(target, RequestError):
+        raise invalid_options(faults) if faults and isinstance(target, Unavailable) else target
+    servable = target
+    if document.model_version is not None:
+        servable = catalog.resolve(servable.ref.model, document.model_version)
+    faults = [*faults, *check_options(options, servable.signature, servable.ref)]
+    if not faults:
+        return servable
+    try:
+        bind(document, servable.signature, limits, str(servable.ref))
+    except InvalidInput as error:
+        total = len(faults) + error.faults_total
+        raise InvalidInput(error.detail, faults=[*faults, *error.faults], faults_total=total) from None
+    raise invalid_options(faults)
+
+
+async def _run(exchange: Exchange, ask: Ask, servable: Servable, receive: Receive) -> Prediction:
+    predicting = exchange.services.service.predict(ask)
+    if servable.executor.mode == "direct":
+        # over within a turn or two of the event loop: to watch for the caller's leaving would cost more than it saves
+        return await predicting
+    return await unless_disconnected(predicting, receive)
+
+
+def _note(exchange: Exchange, prediction: Prediction) -> None:
+    exchange.version = prediction.servable.ref.version
+    exchange.rows = prediction.outputs.count
+    exchange.batch_rows = prediction.run.rows
+    exchange.inference_ms = prediction.run.duration_s * 1e3
+
+
+def _answer(exchange: Exchange, prediction: Prediction, media_type: str, options: Options) -> Answer:
+    outputs, ref = prediction.outputs, prediction.servable.ref
+    prediction_id = exchange.services.ids.next()
+    if media_type == CSV:
+        headers = [
+            (b"content-type", b"text/csv; charset=utf-8; header=present"),
+            (b"x-model", ref.model.encode("latin-1")),
+            (b"x-model-version", ref.version.encode("latin-1")),
+            (b"x-prediction-id", prediction_id.encode("latin-1")),
+        ]
+        return Answer(rows_csv(outputs, ref, options), headers)
+    if prediction.single:
+        body = single_json(
+            outputs,
+            0,
+            ref,
+            prediction_id=prediction_id,
+            timestamp=timestamp(time.time()),
+            inference_ms=prediction.run.duration_s * 1e3,
+            options=options,
+        )
+        return json_answer(body)
+    total_ms = (time.perf_counter() - exchange.started_s) * 1e3
+    return json_answer(batch_json(outputs, ref, prediction_id=prediction_id, total_ms=total_ms, options=options))

@@ -1,0 +1,218 @@
+"""Predictions as bytes on the wire: the native answers of contract §3, in JSON and CSV. Pure; no framework.
+
+What a model gives as NaN or infinity is never written: JSON would turn it into a silent null. It is the model's failure
+(``ModelFailed``, naming the row), see ADR 0006.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import orjson
+
+from foretell.core.identity import Ref
+from foretell.core.signature import Output
+from foretell.core.values import Listed, Outputs, display_names
+from foretell.errors import ModelFailed
+
+JSON = "application/json"
+CSV = "text/csv"
+
+_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+class Options(NamedTuple):
+    """What the caller asked for beside the prediction. A ``top_k`` over the number of classes means all of them."""
+
+    top_k: int | None = None
+    probabilities: bool = False
+
+
+PLAIN = Options()
+
+
+def single_json(
+    outputs: Outputs,
+    index: int,
+    ref: Ref,
+    *,
+    prediction_id: str,
+    timestamp: str,
+    inference_ms: float,
+    options: Options = PLAIN,
+) -> bytes:
+    """The answer for row ``index`` of ``outputs``. Raises ModelFailed where the row is not finite."""
+    listed = outputs.listed
+    prediction = listed.predictions[index]
+    document: dict[str, Any] = {"status": "success", "prediction": prediction}
+    if listed.class_names is not None:
+        document["class_name"] = listed.class_names[index]
+    if listed.probabilities is not None and listed.confidences is not None:
+        probability = listed.probabilities[index]
+        if not math.isfinite(sum(probability)):
+            raise not_finite(ref, index)
+        document["confidence"] = listed.confidences[index]
+        document["probability"] = probability
+        if options.top_k is not None:
+            document["top"] = _top(outputs.output, probability, options.top_k)
+    elif not _finite(prediction):
+        raise not_finite(ref, index)
+    document["model"] = ref.model
+    document["model_version"] = ref.version
+    document["prediction_id"] = prediction_id
+    document["timestamp"] = timestamp
+    document["inference_time_ms"] = round(inference_ms, 3)
+    return orjson.dumps(document)
+
+
+def batch_json(outputs: Outputs, ref: Ref, *, prediction_id: str, total_ms: float, options: Options = PLAIN) -> bytes:
+    """The answer for all rows of ``outputs``. Raises ModelFailed where a row is not finite."""
+    ensure_finite(outputs, ref)
+    document: dict[str, Any] = {}
+    output, indices, probabilities = outputs.output, outputs.indices, outputs.probabilities
+    if indices is None:
+        listed = outputs.listed
+        document["predictions"] = listed.predictions
+        if listed.class_names is not None:
+            document["class_names"] = listed.class_names
+    else:
+        chosen: list[int] = indices.tolist()
+        classes, names = output.classes or (), display_names(output)
+        document["predictions"] = [classes[i] for i in chosen]
+        if probabilities is not None:
+            # float64 as in single answers: orjson would write float32 with fewer digits
+            probabilities = np.ascontiguousarray(probabilities, dtype=np.float64)
+            document["confidences"] = probabilities[np.arange(len(chosen)), indices]
+        if names is not None:
+            document["class_names"] = [names[i] for i in chosen]
+        if probabilities is not None and options.probabilities:
+            document["probabilities"] = probabilities
+        if probabilities is not None and options.top_k is not None:
+            document["top"] = [_top(output, row, options.top_k) for row in probabilities.tolist()]
+    document["model"] = ref.model
+    document["model_version"] = ref.version
+    document["batch_size"] = outputs.count
+    document["prediction_id"] = prediction_id
+    document["total_time_ms"] = round(total_ms, 3)
+    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def rows_csv(outputs: Outputs, ref: Ref, options: Options = PLAIN) -> bytes:
+    """All rows as CSV with a header (RFC 4180), formulas neutralised. Raises ModelFailed where a row is not finite."""
+    ensure_finite(outputs, ref)
+    listed, output = outputs.listed, outputs.output
+    columns = _prediction_columns(listed, output)
+    if listed.class_names is not None:
+        columns["class_name"] = listed.class_names
+    if listed.confidences is not None:
+        columns["confidence"] = listed.confidences
+    if listed.probabilities is not None:
+        if options.top_k is not None:
+            columns |= _top_columns(output, listed.probabilities, options.top_k)
+        if options.probabilities:
+            labels = display_names(output) or output.classes or ()
+            by_class = zip(*listed.probabilities, strict=True) if listed.probabilities else ([] for _ in labels)
+            for label, column in zip(labels, by_class, strict=True):
+                columns[f"probability_{label}"] = column
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow([_cell(name) for name in columns])
+    writer.writerows([_cell(value) for value in row] for row in zip(*columns.values(), strict=True))
+    return text.getvalue().encode()
+
+
+def ensure_finite(outputs: Outputs, ref: Ref) -> None:
+    """Raises ModelFailed naming the first row that holds NaN or infinity."""
+    arrays = [outputs.probabilities, outputs.values, *(outputs.tensors or {}).values()]
+    for array in arrays:
+        if array is None or array.dtype.kind not in "fO":
+            continue
+        if array.dtype.kind == "O":
+            rows = [_finite(value) for value in array.tolist()]
+        else:
+            finite = np.isfinite(array)
+            if finite.all():
+                continue
+            rows = finite.reshape(len(array), -1).all(axis=1).tolist()
+        if not all(rows):
+            raise not_finite(ref, rows.index(False))
+
+
+def not_finite(ref: Ref, row: int) -> ModelFailed:
+    """The model answered a valid row with something no number stands for."""
+    return ModelFailed(
+        f"Model {ref} gave NaN or infinity for row {row}. The input is valid; the failure is the model's.",
+        code="model_gave_no_number",
+    )
+
+
+def timestamp(seconds: float) -> str:
+    """Seconds since the epoch as RFC 3339 in UTC with milliseconds: ``2026-11-20T10:30:00.000Z``."""
+    whole, milliseconds = divmod(int(seconds * 1000), 1000)
+    return f"{_second(whole)}.{milliseconds:03d}Z"
+
+
+_last_second: tuple[int, str] = (0, "1970-01-01T00:00:00")
+
+
+def _second(whole: int) -> str:
+    global _last_second  # noqa: PLW0603  # one entry, replaced as a whole: a second lasts for many requests
+    known, text = _last_second
+    if known != whole:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
+        _last_second = (whole, text)
+    return text
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, list | tuple):
+        return all(map(_finite, value))
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    return True
+
+
+def _top(output: Output, probability: Sequence[float], k: int) -> list[dict[str, Any]]:
+    """The ``k`` most probable classes, best first; of equals the earlier class comes first."""
+    classes, names = output.classes or (), display_names(output)
+    best = sorted(range(len(probability)), key=lambda i: -probability[i])[:k]
+    if names is None:
+        return [{"prediction": classes[i], "probability": probability[i]} for i in best]
+    return [{"prediction": classes[i], "class_name": names[i], "probability": probability[i]} for i in best]
+
+
+def _prediction_columns(listed: Listed, output: Output) -> dict[str, Iterable[Any]]:
+    if not output.several or not listed.predictions or not isinstance(listed.predictions[0], list):
+        return {"prediction": listed.predictions}
+    by_output = zip(*listed.predictions, strict=True)
+    return {f"prediction_{name}": column for name, column in zip(output.names, by_output, strict=True)}
+
+
+def _top_columns(output: Output, probabilities: list[list[float]], k: int) -> dict[str, Iterable[Any]]:
+    rows = [_top(output, probability, k) for probability in probabilities]
+    columns: dict[str, Iterable[Any]] = {}
+    for place in range(min(k, len(output.classes or ()))):
+        columns[f"top_{place + 1}"] = [row[place].get("class_name", row[place]["prediction"]) for row in rows]
+        columns[f"top_{place + 1}_probability"] = [row[place]["probability"] for row in rows]
+    return columns
+
+
+def _cell(value: Any) -> Any:
+    """One CSV cell. Text that a spreadsheet would run as a formula is led by an apostrophe; plain numbers pass."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list | tuple | dict):
+        return orjson.dumps(value).decode()
+    if isinstance(value, str) and value.startswith(_FORMULA) and not _NUMBER.fullmatch(value):
+        return "'" + value
+    return value

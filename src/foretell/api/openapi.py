@@ -1,0 +1,73 @@
+"""The OpenAPI document: derived from the routes and, by each model's signature, from the catalog (ADR 0007).
+
+It is made anew when the catalog has changed, and kept until then. Every ready model gets its own paths with a schema
+and an example that works; the paths with ``{model}`` in them take any body.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fastapi.routing import APIRoute
+from starlette.routing import BaseRoute
+
+from foretell.api.native.operations import Operations, Target
+from foretell.api.native.schemas import COMPONENTS
+from foretell.lifecycle.catalog import Catalog
+from foretell.settings import Settings
+
+DESCRIPTION = """\
+Predictions from trained models. Every answer carries `X-Request-ID`; every error is a problem document (RFC 9457) that
+names what is wrong, where, and what would be right.
+"""
+
+
+class OpenApi:
+    """Makes and keeps the document of one application."""
+
+    def __init__(self, settings: Settings, version: str) -> None:
+        self._prefix = settings.prefix
+        self._version = version
+        self._operations = Operations(settings.limits.body)
+        self._made_for: tuple[Any, ...] | None = None
+        self._document: dict[str, Any] = {}
+
+    def document(self, routes: Iterable[BaseRoute], catalog: Catalog) -> dict[str, Any]:
+        """The document for ``catalog``. Shared: not to be changed by the caller."""
+        offer = _offer(catalog)
+        if self._made_for != offer:
+            self._document, self._made_for = self._make(routes, catalog), offer
+        return self._document
+
+    def _make(self, routes: Iterable[BaseRoute], catalog: Catalog) -> dict[str, Any]:
+        paths: dict[str, dict[str, Any]] = {}
+        for model in catalog.models.values():
+            if model.latest is not None:
+                target = Target(model.latest, named=True)
+                for suffix, name in (("/predict", "predict"), ("/predict/batch", "predict_batch")):
+                    path = f"{self._prefix}/models/{model.name}{suffix}"
+                    paths[path] = {"post": self._operations.operation(name, path, target)}
+        default = catalog.models.get(catalog.default_model or "")
+        target = Target(None if default is None else default.latest, named=False)
+        for method, path, name in _documented(routes):
+            paths.setdefault(path, {})[method.lower()] = self._operations.operation(name, path, target)
+        return {
+            "openapi": "3.1.0",
+            "info": {"title": "Foretell", "version": self._version, "description": DESCRIPTION},
+            "paths": paths,
+            "components": {"schemas": dict(COMPONENTS)},
+        }
+
+
+def _offer(catalog: Catalog) -> tuple[Any, ...]:
+    """What of a catalog the document shows. Values only: to keep a version would keep its model in memory."""
+    latest = (model.latest for model in catalog.models.values())
+    return (catalog.default_model, *((servable.ref, servable.loaded_at) for servable in latest if servable is not None))
+
+
+def _documented(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str, str]]:
+    for route in routes:
+        if isinstance(route, APIRoute) and route.include_in_schema:
+            for method in sorted(route.methods):
+                yield method, route.path, route.name
