@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from foretell.core.document import Unreadable
+from foretell.core.faults import listed
 from foretell.core.limits import BodyLimits
 from foretell.core.signature import Column, ColumnType
 
@@ -171,7 +172,7 @@ def _text(column: Column, value: Any, limits: BodyLimits) -> Any:
         return Refusal("pattern_mismatch", f"must match {column.pattern[:96]}", column.pattern[:96])
     if column.closed and value not in (column.categories or ()):
         options = column.categories or ()
-        return Refusal("unknown_category", "is not one of the categories", near=(value, options))
+        return Refusal("unknown_category", f"must be one of {listed(options)}", near=(value, options))
     return value
 
 

@@ -110,7 +110,7 @@ def refuse_missing(payload: dict[str, Any], signature: Signature, faults: Faults
     names = [item.name for item in items]
     holds = f"the body has {listed(payload)}" if payload else "the body is an empty object"
     wanted = f'send {{"features": [...]}} with {counted(len(names), "value")}: {listed(names)}'
-    detail = f"'features' is missing: {holds}, of which model {faults.label} takes none; {wanted}."
+    detail = f"'features' is missing: {holds}. To ask model {faults.label}, {wanted}."
     near = (next(iter(payload)), ("features", *names)) if len(payload) == 1 else None
     message = f"'features' is missing; {holds}"
     faults.add("features_missing", message, near=near, malformed=True, detail=detail)

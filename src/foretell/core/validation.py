@@ -38,7 +38,7 @@ def bind(document: Document, signature: Signature, limits: BodyLimits, label: st
     columns = [list(column) for column in zip(*rows, strict=True)]
     _read_cells(document, signature, limits, columns, faults)
     faults.refuse()
-    return _inputs(signature, columns)
+    return inputs_of(signature, columns)
 
 
 def _read_cells(
@@ -104,7 +104,8 @@ def _note(  # noqa: PLR0917 - one call site
     )
 
 
-def _inputs(signature: Signature, columns: Sequence[list[Any]]) -> Inputs:
+def inputs_of(signature: Signature, columns: Sequence[list[Any]]) -> Matrix | Table:
+    """Validated values, column by column, as inputs."""
     if signature.layout == "table":
         pairs = zip(signature.columns, columns, strict=True)
         return Table({column.name: column_array(column, values) for column, values in pairs})

@@ -1,0 +1,36 @@
+"""JSON bodies. ``strict`` is the explaining way; ``single`` and ``batch`` are the fast way, compiled per signature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from foretell.codecs.base import Decoders
+from foretell.codecs.json.batch import batch_decoder
+from foretell.codecs.json.shapes import Shapes
+from foretell.codecs.json.single import single_decoder
+from foretell.codecs.json.strict import parse
+from foretell.core.document import Document
+from foretell.core.limits import BodyLimits
+from foretell.core.signature import Signature
+
+__all__ = ["JsonCodec", "codec"]
+
+
+class JsonCodec:
+    """The codec of ``application/json``."""
+
+    @property
+    def media_type(self) -> str:
+        return "application/json"
+
+    def compile(self, signature: Signature, limits: BodyLimits) -> Decoders | None:
+        shapes = Shapes.of(signature, limits)
+        if shapes is None:
+            return None
+        return Decoders(single_decoder(signature, shapes), batch_decoder(signature, shapes, limits))
+
+    def parse(self, body: bytes, many: bool, limits: BodyLimits, parameters: Mapping[str, str]) -> Document:  # noqa: ARG002
+        return parse(body, many, limits)
+
+
+codec = JsonCodec()

@@ -1,0 +1,153 @@
+"""Which codec reads a body, and in which format to answer: pure functions of headers.
+
+Every step is linear in the header's length, whatever it holds. Where a caller's ``Accept`` cannot be read, the part
+that cannot is passed over, as RFC 9110 lets a server do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from foretell.codecs.base import Codec
+from foretell.core.faults import clip
+from foretell.errors import NotAcceptable, UnsupportedMediaType
+
+JSON = "application/json"
+CSV = "text/csv"
+FORM = "application/x-www-form-urlencoded"
+_TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
+
+
+def request_codec(
+    content_type: str | None, content_encoding: str | None, codecs: Sequence[Codec]
+) -> tuple[Codec, Mapping[str, str]]:
+    """The codec for a ``Content-Type`` and the type's parameters, names in lower case.
+
+    No content type, or an empty one, is JSON; so is any ``application/*+json``. Only UTF-8 (and its part US-ASCII) is
+    read, and no compressed body. Raises UnsupportedMediaType, which lists what is read.
+    """
+    if (content_encoding or "").strip().lower() not in ("", "identity"):
+        detail = f"The content encoding '{clip(content_encoding or '')}' is not read here; send the body as it is."
+        raise UnsupportedMediaType(detail, hint="send no 'content-encoding' header")
+    kind, parameters = media_type(content_type or "") or ("", {})
+    if not (content_type or "").strip() or (kind.startswith("application/") and kind.endswith("+json")):
+        kind = JSON
+    served = {codec.media_type: codec for codec in codecs}
+    if kind not in served:
+        raise _unsupported(kind or (content_type or ""), tuple(served))
+    charset = parameters.get("charset", "utf-8").lower()
+    if charset not in ("utf-8", "utf8", "us-ascii", "ascii"):
+        raise UnsupportedMediaType(f"The charset '{clip(charset)}' is not read here; send UTF-8.")
+    return served[kind], parameters
+
+
+def _unsupported(kind: str, served: tuple[str, ...]) -> UnsupportedMediaType:
+    if kind == FORM:
+        detail = "The body came as a form, which is what curl sends unless told otherwise."
+        return UnsupportedMediaType(detail, hint=f"add the header: -H 'content-type: {JSON}'")
+    detail = f"Content type '{clip(kind)}' is not read here; these are: {', '.join(served)}."
+    return UnsupportedMediaType(detail, hint=f"send the header 'content-type: {served[0]}'")
+
+
+def media_type(text: str) -> tuple[str, dict[str, str]] | None:
+    """A media type in lower case and its parameters, the first of two equal names; None where ``text`` is none."""
+    kind, *rest = split(text, ";")
+    kind = kind.strip().lower()
+    main, slash, sub = kind.partition("/")
+    if not (slash and main and sub and _TOKEN.issuperset(main) and _TOKEN.issuperset(sub)):
+        return None
+    parameters: dict[str, str] = {}
+    for part in rest:
+        name, equals, value = part.strip().partition("=")
+        if equals:
+            parameters.setdefault(name.strip().lower(), _unquoted(value.strip()))
+    return kind, parameters
+
+
+def split(text: str, separator: str) -> list[str]:
+    """``text`` cut at separators that do not stand inside quotes."""
+    if '"' not in text:
+        return text.split(separator)
+    parts, start, quoted, escaped = [], 0, False, False
+    for index, character in enumerate(text):
+        if escaped:
+            escaped = False
+        elif character == '"':
+            quoted = not quoted
+        elif quoted and character == "\\":
+            escaped = True
+        elif character == separator and not quoted:
+            parts.append(text[start:index])
+            start = index + 1
+    return [*parts, text[start:]]
+
+
+def _unquoted(value: str) -> str:
+    if len(value) < 2 or not (value[0] == value[-1] == '"'):
+        return value
+    plain, escaped = [], False
+    for character in value[1:-1]:
+        if character == "\\" and not escaped:
+            escaped = True
+        else:
+            plain.append(character)
+            escaped = False
+    return "".join(plain)
+
+
+def answer_type(accept: str | None, offered: Sequence[str] = (JSON, CSV)) -> str:
+    """The media type to answer in: of ``offered``, best first, the one the caller likes most.
+
+    A missing, empty or entirely unreadable ``Accept`` takes anything. The most specific range that fits decides a
+    type's quality; between equals the order of ``offered`` decides. Raises NotAcceptable, which lists what is offered.
+    """
+    ranges = _ranges(accept or "")
+    if not ranges:
+        return offered[0]
+    best, best_quality = offered[0], 0.0
+    for kind in offered:
+        quality = _quality(kind, ranges)
+        if quality > best_quality:
+            best, best_quality = kind, quality
+    if best_quality == 0.0:
+        raise NotAcceptable(
+            f"No answer can be given as '{clip(accept or '')}'; these are offered: {', '.join(offered)}.",
+            hint=f"send the header 'accept: {offered[0]}', or none",
+        )
+    return best
+
+
+def _ranges(accept: str) -> dict[str, float]:
+    """Media ranges with their quality, the highest where a range is named twice."""
+    ranges: dict[str, float] = {}
+    for part in split(accept, ","):
+        parsed = media_type(part)
+        if parsed is None:
+            if part.strip() != "*":  # as Java's old HttpURLConnection writes */*
+                continue
+            parsed = ("*/*", {})
+        kind, parameters = parsed
+        quality = _weight(parameters.get("q", "1"))
+        if quality is not None:
+            ranges[kind] = max(quality, ranges.get(kind, 0.0))
+    return ranges
+
+
+def _weight(text: str) -> float | None:
+    """A quality between 0 and 1, None for what is none."""
+    whole, _, fraction = text.partition(".")
+    if (
+        whole not in ("0", "1")
+        or len(fraction) > 3
+        or not (fraction == "" or (fraction.isascii() and fraction.isdigit()))
+    ):
+        return None
+    return min(float(text), 1.0)
+
+
+def _quality(kind: str, ranges: Mapping[str, float]) -> float:
+    main = kind.partition("/")[0]
+    for candidate in (kind, f"{main}/*", "*/*"):
+        if candidate in ranges:
+            return ranges[candidate]
+    return 0.0
