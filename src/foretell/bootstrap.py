@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -51,7 +51,7 @@ class Services:
     log: Log
     started_at: float
     lane: Lane | None
-    codecs: Sequence[Codec] = (json_codec, csv_codec)
+    codecs: tuple[Codec, ...] = (json_codec, csv_codec)
 
     def drain(self) -> None:
         """Takes no new work from here on: readiness goes red, accepted work ends."""

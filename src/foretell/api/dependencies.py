@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
@@ -25,7 +25,7 @@ class Services(Protocol):
     def service(self) -> InferenceService: ...
 
     @property
-    def codecs(self) -> Sequence[Codec]:
+    def codecs(self) -> tuple[Codec, ...]:
         """What bodies are read in; the first is what a body without a content type is taken for."""
         ...
 

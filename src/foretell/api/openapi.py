@@ -69,5 +69,5 @@ def _offer(catalog: Catalog) -> tuple[Any, ...]:
 def _documented(routes: Iterable[BaseRoute]) -> Iterator[tuple[str, str, str]]:
     for route in routes:
         if isinstance(route, APIRoute) and route.include_in_schema:
-            for method in sorted(route.methods):
+            for method in sorted(route.methods or ()):
                 yield method, route.path, route.name

@@ -24,8 +24,8 @@ class Route(APIRoute):
     """One path. ``endpoint(request) -> Response`` may raise any RequestError; a GET answers HEAD too."""
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        method = scope["method"]
-        if method not in self.methods and not (method == "HEAD" and "GET" in self.methods):
+        method, served = scope["method"], self.methods or ()
+        if method not in served and not (method == "HEAD" and "GET" in served):
             raise refused_method(scope)
         response: Response = await self.endpoint(Request(scope, receive))
         if method == "HEAD":
@@ -57,7 +57,7 @@ def allowed_methods(routes: Iterable[BaseRoute], scope: Scope) -> list[str]:
     methods: set[str] = set()
     for route in routes:
         if isinstance(route, APIRoute) and route.matches(scope)[0] is not Match.NONE:
-            methods |= route.methods
+            methods |= route.methods or set()
     if "GET" in methods:
         methods.add("HEAD")
     return sorted(methods)

@@ -12,9 +12,9 @@ from urllib.parse import parse_qsl
 
 from foretell.api.native.translate import PLAIN, Options
 from foretell.core.faults import clip
-from foretell.core.identity import Ref, closest
-from foretell.core.signature import Signature
+from foretell.core.identity import closest
 from foretell.errors import Fault, InvalidInput, MalformedRequest
+from foretell.lifecycle.servable import Servable
 
 KNOWN = ("top_k", "probabilities")
 MAX_PARAMETERS = 20
@@ -53,13 +53,13 @@ def read_options(query: bytes) -> tuple[Options, list[Fault]]:
     return Options(top_k, probabilities), faults
 
 
-def check_options(options: Options, signature: Signature, ref: Ref) -> list[Fault]:
+def check_options(options: Options, servable: Servable) -> list[Fault]:
     """What the options ask for and the model does not have."""
-    if signature.output.probabilities:
+    if options is PLAIN or servable.signature.output.probabilities:
         return []
     asked = [name for name, value in zip(KNOWN, options, strict=True) if value]
     return [
-        Fault("no_probabilities", f"model {ref} gives no probabilities; leave {name} out", parameter=name)
+        Fault("no_probabilities", f"model {servable.ref} gives no probabilities; leave {name} out", parameter=name)
         for name in asked
     ]
 
@@ -68,9 +68,9 @@ def invalid_options(faults: list[Fault]) -> InvalidInput:
     """The error for faults in the query string."""
     first = faults[0]
     where = f"Query parameter {clip(first.parameter)}: " if first.parameter else "Query string: "
-    more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
+    meant = f" Did you mean {first.suggestion}?" if first.suggestion else ""
     return InvalidInput(
-        f"{where}{first.message}.{more}", faults=faults, code="invalid_parameter", title="Query parameter is not valid"
+        f"{where}{first.message}.{meant}", faults=faults, code="invalid_parameter", title="Query parameter is not valid"
     )
 
 
@@ -108,5 +108,5 @@ def _count(value: str) -> tuple[int | None, list[Fault]]:
 
 def _unknown(name: str) -> Fault:
     suggestion = closest(name, KNOWN)
-    hint = f"; did you mean {suggestion}?" if suggestion else f"; known are {', '.join(KNOWN)}"
-    return Fault("unknown_parameter", f"unknown query parameter{hint}", parameter=clip(name), suggestion=suggestion)
+    message = f"not known here; known are {', '.join(KNOWN)}"
+    return Fault("unknown_parameter", message, parameter=clip(name), suggestion=suggestion)

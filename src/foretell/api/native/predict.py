@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from functools import lru_cache
 
 from starlette.requests import Request
 from starlette.types import Receive
@@ -13,6 +15,7 @@ from foretell.api.disconnect import unless_disconnected
 from foretell.api.middleware.context import Exchange, exchange_of
 from foretell.api.native.parameters import allowed_seconds, check_options, invalid_options, read_options
 from foretell.api.native.translate import CSV, JSON, Options, batch_json, rows_csv, single_json, timestamp
+from foretell.codecs.base import Codec
 from foretell.codecs.negotiate import answer_type, request_codec
 from foretell.core.limits import BodyLimits
 from foretell.core.validation import bind
@@ -38,19 +41,34 @@ async def _predict(request: Request, *, many: bool) -> Answer:
     limits, catalog = services.settings.limits, services.service.catalog
     target = _resolve(catalog, path.get("model"), path.get("version"), exchange)
     body = await read_body(request.receive, exchange, limits.max_body_bytes, exchange.arrived_s + limits.timeout_s)
-    content_type, content_encoding = exchange.header(b"content-type"), exchange.header(b"content-encoding")
-    codec, parameters = request_codec(content_type, content_encoding, services.codecs)
-    media_type = answer_type(exchange.header(b"accept"), (JSON, CSV))
+    codec, parameters, media_type = _formats(exchange, services.codecs)
     allowed_s = allowed_seconds(exchange.header(b"x-request-timeout"), limits.timeout_s, limits.max_timeout_s)
     options, faults = read_options(request.scope["query_string"])
     ask = Ask(path.get("model"), path.get("version"), body, codec, many, exchange.arrived_s + allowed_s, parameters)
-    if isinstance(target, RequestError) or faults or check_options(options, target.signature, target.ref):
+    if isinstance(target, RequestError) or faults or check_options(options, target):
         target = _explain(ask, target, catalog=catalog, options=options, faults=faults, limits=limits.body)
     prediction = await _run(exchange, ask, target, request.receive)
     _note(exchange, prediction)
-    if faults := check_options(options, prediction.servable.signature, prediction.servable.ref):
+    if faults := check_options(options, prediction.servable):
         raise invalid_options(faults)
     return _answer(exchange, prediction, media_type, options)
+
+
+def _formats(exchange: Exchange, codecs: tuple[Codec, ...]) -> tuple[Codec, Mapping[str, str], str]:
+    """What the body is read by, with which parameters, and the type of the answer.
+
+    Raises UnsupportedMediaType before NotAcceptable. Most callers send the same short headers, so those are remembered.
+    """
+    headers = tuple(map(exchange.headers.get, (b"content-type", b"content-encoding", b"accept")))
+    short = sum(len(header) for header in headers if header is not None) <= 256
+    return (_formats_of if short else _formats_of.__wrapped__)(headers, codecs)
+
+
+@lru_cache(maxsize=128)
+def _formats_of(headers: tuple[bytes | None, ...], codecs: tuple[Codec, ...]) -> tuple[Codec, Mapping[str, str], str]:
+    content_type, content_encoding, accept = (None if h is None else h.decode("latin-1") for h in headers)
+    codec, parameters = request_codec(content_type, content_encoding, codecs)
+    return codec, parameters, answer_type(accept, (JSON, CSV))
 
 
 def _resolve(catalog: Catalog, model: str | None, version: str | None, exchange: Exchange) -> Servable | RequestError:
@@ -84,7 +102,7 @@ def _explain(
     servable = target
     if document.model_version is not None:
         servable = catalog.resolve(servable.ref.model, document.model_version)
-    faults = [*faults, *check_options(options, servable.signature, servable.ref)]
+    faults = [*faults, *check_options(options, servable)]
     if not faults:
         return servable
     try:

@@ -13,6 +13,7 @@ from foretell.api.answers import Answer, document_answer
 from foretell.api.middleware.context import exchange_of
 from foretell.api.native import listing
 from foretell.api.native.predict import predict_batch, predict_single
+from foretell.lifecycle.catalog import Catalog
 
 Endpoint = Callable[[Request], Awaitable[Answer]]
 
@@ -123,5 +124,5 @@ _RETRY = (b"retry-after", b"1")
 _LINKS = {"predict": "/predict", "models": "/models", "health": "/health", "ready": "/health/ready"}
 
 
-def _catalog(request: Request) -> listing.Catalog:
+def _catalog(request: Request) -> Catalog:
     return exchange_of(request.scope).services.service.catalog
