@@ -32,8 +32,8 @@ class VersionFolder:
     @classmethod
     def at(cls, path: str | os.PathLike[str]) -> VersionFolder:
         """Raises PackagingError where the last two parts of the path cannot name a model and a version."""
-        folder = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links the author means
-        model, version = folder.parent.name, folder.name
+        absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow links the author means
+        model, version = absolute.parent.name, absolute.name
         fault = version_fault(version)
         if fault:
             raise PackagingError(
@@ -44,7 +44,7 @@ class VersionFolder:
             raise PackagingError(
                 f"{model!r} cannot name a model: {fault}", hint="give a path like models/iris/v1: model, then version"
             )
-        return cls(folder, Ref(model, version))
+        return cls(Path(path), Ref(model, version))
 
     def refuse_existing(self) -> None:
         """Raises VersionExists, naming the next free version, where anything bears the name already."""

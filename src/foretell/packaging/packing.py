@@ -42,12 +42,16 @@ class Runtimes(Protocol):
 
 @dataclass(frozen=True)
 class Packaged:
-    """What was written, and where. ``notes`` say what the author may want to know."""
+    """What was written, and where. ``notes`` say what the author may want to know.
+
+    ``compared`` is False where a file was taken over byte by byte, so that there was no object to compare it with.
+    """
 
     path: Path
     ref: Ref
     manifest: Manifest
     checked_rows: int
+    compared: bool
     notes: tuple[str, ...] = ()
 
     @property
@@ -62,7 +66,7 @@ class Packaged:
         columns = len(self.signature.columns) or len(self.signature.tensors)
         lines = [
             f"{self.ref} is at {self.path} ({self.manifest.runtime}, {columns} inputs, {self.digest[:19]})",
-            f"{self.checked_rows} example rows answered as by the model given; "
+            f"{self.checked_rows} example rows answered{' as by the model given' if self.compared else ''}; "
             f"{len(self.manifest.golden)} kept as golden examples",
             *(f"note: {note}" for note in self.notes),
             f"serve it:  foretell serve {self.path.parent.parent}",
@@ -104,9 +108,15 @@ def pack(
     subject, runtime_name = subject_of(model, order.format, runtimes.recognise)
     with new_version(target) as folder:
         work = _Work(subject, runtimes.get(runtime_name), folder, order, progress)
-        manifest, checked, notes = work.written(example, metadata)
+        manifest, asked, notes = work.written(example, metadata)
         store_manifest(folder, manifest)
-    return Packaged(target.path, target.ref, manifest, checked, notes)
+    return Packaged(target.path, target.ref, manifest, asked.rows, asked.compared, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    rows: int
+    compared: bool
 
 
 @dataclass(frozen=True)
@@ -117,7 +127,7 @@ class _Work:
     order: Order
     progress: Callable[[str], None]
 
-    def written(self, example: Example, metadata: dict[str, Any]) -> tuple[Manifest, int, tuple[str, ...]]:
+    def written(self, example: Example, metadata: dict[str, Any]) -> tuple[Manifest, _Asked, tuple[str, ...]]:
         """Writes the artifact, checks it, and describes it."""
         artifact, own = self._early()
         self.progress("reading the example")
@@ -146,7 +156,8 @@ class _Work:
         finally:
             loaded.close()
         notes = (*example.notes, *check_labels(example.labels, checked.labels, outputs))
-        return self._manifest(artifact, signature, example.sample, golden, metadata), checked.sample.count, notes
+        asked = _Asked(checked.sample.count, answers is not None)
+        return self._manifest(artifact, signature, example.sample, golden, metadata), asked, notes
 
     def _early(self) -> tuple[Path | None, Signature | None]:
         """What is data already is written first: the artifact itself tells names and output."""
