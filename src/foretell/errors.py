@@ -4,7 +4,8 @@
     ├── OperatorError            whoever runs the server or the command must mend something
     │   ├── SettingsError        a setting is unknown or has a value that cannot be
     │   ├── PathMissing          what was named is not there
-    │   └── PortInUse            another process listens on the address
+    │   ├── PortInUse            another process listens on the address
+    │   └── StartFailed          the application, or a worker process of it, did not start
     ├── ArtifactError            a version folder or file cannot be served
     │   ├── ManifestError        manifest.toml cannot be read or contradicts itself
     │   ├── IntegrityError       a file is missing, changed, half-copied or outside its folder
@@ -75,6 +76,7 @@ __all__ = [
     "RequestError",
     "SettingsError",
     "SignatureMissing",
+    "StartFailed",
     "Unavailable",
     "UnknownModel",
     "UnknownVersion",
@@ -106,7 +108,7 @@ class OperatorError(ForetellError):
 
     code = "operator_error"
     title = "Cannot run"
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
 
 
 class SettingsError(OperatorError):
@@ -125,6 +127,18 @@ class PortInUse(OperatorError):
     code = "port_in_use"
     title = "Port in use"
     exit_code = 69  # EX_UNAVAILABLE
+
+
+class StartFailed(OperatorError):
+    """The application, or a worker process of it, did not start. ``exit_code`` may be that of the worker."""
+
+    code = "start_failed"
+    title = "Start failed"
+    exit_code = 70  # EX_SOFTWARE
+
+    def __init__(self, detail: str, *, hint: str | None = None, exit_code: int = 70) -> None:
+        super().__init__(detail, hint=hint)
+        self.exit_code = exit_code
 
 
 # -- artifacts ---------------------------------------------------------------------------------------------------------
@@ -312,7 +326,9 @@ class Unavailable(RequestError):
     title = "Not available now"
     retryable = True
 
-    def __init__(self, detail: str, *, retry_after_s: int = 1, code: str | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self, detail: str, *, retry_after_s: int = 1, code: str | None = None, hint: str | None = None
+    ) -> None:
         super().__init__(detail, code=code, hint=hint)
         self.retry_after_s = retry_after_s
 

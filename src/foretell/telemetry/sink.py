@@ -182,10 +182,11 @@ def _after_fork() -> None:
         sink._reset()
 
 
-def _at_exit() -> None:
+def stop_all() -> None:
+    """Writes out what every open sink holds, for a process that is about to end."""
     for sink in list(_open_sinks):
         sink.stop()
 
 
 os.register_at_fork(after_in_child=_after_fork)
-atexit.register(_at_exit)
+atexit.register(stop_all)

@@ -1,0 +1,125 @@
+"""``foretell serve``: models over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from foretell.errors import OperatorError, PathMissing
+from foretell.settings import Settings
+
+
+def serve(
+    path: Annotated[Path | None, typer.Argument(help="A model file, the folder of one model, or a repository.")] = None,
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one. [8000]")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that share the port. [1]")] = None,
+    default_model: Annotated[str | None, typer.Option(help="The model that answers /predict.")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Path the API stands under. [/api/v1]")] = None,
+    ready: Annotated[str | None, typer.Option(help="Ready when: any, all, or names with commas. [any]")] = None,
+    reload: Annotated[bool | None, typer.Option("--reload", help="Restart when models or Python files change.")] = None,
+    lane: Annotated[bool | None, typer.Option(help="The shortcut below ASGI for plain predictions. [on]")] = None,
+    threads: Annotated[int | None, typer.Option(help="Native threads of one model call. [1]")] = None,
+    mode: Annotated[str | None, typer.Option(help="How models run: auto, direct or threaded. [auto]")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds a request may take. [30]")] = None,
+    log_format: Annotated[str | None, typer.Option(help="auto, json or console. [auto]")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [info]")] = None,
+    log_path: Annotated[Path | None, typer.Option(help="File to log to. [standard output]")] = None,
+) -> None:
+    """Serve models over HTTP.
+
+    PATH is a model file, the folder of one model, or a repository of models. Every option can also stand in
+    foretell.toml, .env or the environment; docs/reference/settings.md describes them all.
+    """
+    options = {
+        "models": path,
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "default_model": default_model,
+        "prefix": prefix,
+        "ready": ready,
+        "reload": reload,
+        "lane": lane,
+        "execution.threads": threads,
+        "execution.mode": mode,
+        "limits.timeout_s": timeout,
+        "log.format": log_format,
+        "log.level": log_level,
+        "log.path": log_path,
+    }
+    settings = Settings.load(options)
+    check_path(settings)
+    if settings.reload:
+        _serve_reloading(settings, options)
+    elif settings.workers > 1:
+        _serve_workers(settings)
+    else:
+        _serve_here(settings)
+
+
+def check_path(settings: Settings) -> None:
+    """Raises OperatorError where no models are named, PathMissing where they are not there."""
+    models = settings.models
+    if models is None:
+        raise OperatorError(
+            "No models to serve: name a model file, the folder of one model, or a repository.",
+            hint="foretell serve PATH, or set FORETELL_MODELS",
+        )
+    if not models.exists():
+        source = settings.source_of("models")
+        said = "" if source == "--models" else f" (from {source})"
+        raise PathMissing(f"{models}{said} does not exist.{_near(models)}")
+
+
+def _near(path: Path) -> str:
+    from foretell.core.identity import closest
+
+    if not path.parent.is_dir():
+        return ""
+    found = closest(path.name, [entry.name for entry in path.parent.iterdir()])
+    return f" Did you mean {path.parent / found}?" if found else ""
+
+
+def _serve_here(settings: Settings) -> None:
+    from foretell.cli.serving import environment
+    from foretell.cli.serving.address import bind, url
+    from foretell.cli.serving.banner import Banner
+
+    environment.apply(settings)
+    bound = bind(settings)
+    from foretell.cli.serving.server import Server
+
+    def ready(state: Mapping[str, Any]) -> None:
+        services = state["services"]
+        Banner(settings, services.service.catalog, url(bound), services.lane is not None).show()
+
+    with bound:
+        Server(settings, ready).serve_on(bound)
+
+
+def _serve_workers(settings: Settings) -> None:
+    from foretell.cli.serving.address import bind
+    from foretell.cli.serving.supervisor import Supervisor
+    from foretell.telemetry.logging import open_log
+
+    with bind(settings) as bound:
+        log = open_log(shared=True, **settings.log.model_dump())
+        try:
+            Supervisor(settings, bound, settings.workers).run()
+        finally:
+            log.close()
+
+
+def _serve_reloading(settings: Settings, options: Mapping[str, Any]) -> None:
+    from foretell.cli.serving.address import bind
+    from foretell.cli.serving.reloader import Reloader
+    from foretell.cli.serving.watch import Watch
+
+    watch = Watch(settings.models or Path(), Path.cwd())
+    with bind(settings) as bound:
+        Reloader(settings, bound, 1, reread=lambda: Settings.load(options), watch=watch).run()

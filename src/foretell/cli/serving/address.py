@@ -1,0 +1,70 @@
+"""The address the server listens on."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from foretell.errors import OperatorError, PortInUse, SettingsError
+from foretell.settings import Settings
+
+BACKLOG = 2048
+
+
+def bind(settings: Settings) -> socket.socket:
+    """A socket bound to the address of the settings, not yet listening.
+
+    Raises PortInUse, SettingsError where this machine has no such address, OperatorError where it may not be taken.
+    """
+    host, port = settings.host, settings.port
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError) as error:
+        raise _no_address(settings, error) from error
+    bound = socket.socket(family, kind, protocol)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise fault(error, settings) from error
+    return bound
+
+
+def fault(error: OSError, settings: Settings) -> OperatorError:
+    """What a failure to bind or listen means to whoever runs the server."""
+    place = f"{settings.host}:{settings.port}"
+    if error.errno == errno.EADDRINUSE:
+        return PortInUse(
+            f"{place} is in use by another process.",
+            hint=f"--port {_another(settings.port)} or --port 0 takes another; `ss -ltnp 'sport = :{settings.port}'` "
+            "shows who has this one",
+        )
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return OperatorError(
+            f"{place} may not be taken by this user: ports below 1024 are the superuser's.",
+            hint=f"--port {_another(settings.port + 8000)} takes another",
+        )
+    return _no_address(settings, error)
+
+
+def url(bound: socket.socket) -> str:
+    """Where a browser on this machine finds the server."""
+    host, port = bound.getsockname()[:2]
+    if host in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
+        host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _no_address(settings: Settings, error: Exception) -> SettingsError:
+    source, reason = settings.source_of("host"), getattr(error, "strerror", None) or error
+    return SettingsError(
+        f"host '{settings.host}' (from {source}) is not an address of this machine: {reason}.",
+        hint="127.0.0.1 serves this machine only, 0.0.0.0 every network it is on",
+    )
+
+
+def _another(port: int) -> int:
+    return port + 1 if port < 65_535 else 8000
