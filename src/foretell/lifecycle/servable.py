@@ -121,7 +121,7 @@ class Servable:
             self._close_soon()
 
     async def closed(self) -> None:
-        """Waits until a version that was retired has given all back, its last lease ended. Returns at once otherwise."""
+        """Waits until a retired version has given all back, its last lease ended. Returns at once otherwise."""
         if self._gone is not None:
             await self._gone.wait()
 
