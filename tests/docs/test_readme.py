@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from tests.docs.blocks import ROOT, Step, steps
 from tests.docs.likeness import difference
 from tests.docs.live import Live, serving, shell

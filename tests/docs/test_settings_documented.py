@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from docs.generate_settings import PAGE, page
 
+from docs.generate_settings import PAGE, page
 from foretell.settings import leaves
 
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from tests.docs.blocks import ROOT, Step, steps
 from tests.docs.likeness import difference
 from tests.docs.live import Notebook, notebook, serving, shell
