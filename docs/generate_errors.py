@@ -47,8 +47,8 @@ Every error has one shape, `{MEDIA_TYPE}` (RFC 9457), of {MAX_BYTES} bytes at mo
 
 `code` is what a program should look at; it is stable. `errors` names as many faults as fit, each with a JSON pointer
 into the body and, in a batch, its row; `errors_total` counts them all. Where a request has several kinds of faults,
-`code` is `malformed_request` if any of them makes it unreadable, else `invalid_input`. The offending value is clipped to
-64 characters, and `errors.show_values = false` hides it. `request_id` is in the log line of the request, too.
+`code` is `malformed_request` if any of them makes it unreadable, else `invalid_input`. The offending value is clipped
+to 64 characters, and `errors.show_values = false` hides it. `request_id` is in the log line of the request, too.
 
 """
 

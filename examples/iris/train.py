@@ -15,7 +15,6 @@ from sklearn.preprocessing import StandardScaler
 
 import foretell
 
-
 VERSIONS: dict[str, Literal["auto", "onnx"]] = {"v1": "auto", "v2": "onnx"}
 """How each version is stored: as the estimator itself, and converted."""
 
