@@ -19,6 +19,8 @@ from foretell.lifecycle.loader import Loader
 from foretell.lifecycle.reconciler import Reconciler
 from foretell.lifecycle.servable import Servable
 from foretell.lifecycle.states import State
+from foretell.runtimes.base import Runtime
+from foretell.runtimes.registry import Registry
 from foretell.sources.base import Files, Found, Source
 from foretell.sources.local import LocalSource
 from foretell.testing import FAKE_SIGNATURE, FakeCosts, FakeExecutor, FakeModel, FakeRuntime, MemorySource, fake_prepare
@@ -35,7 +37,9 @@ def manifest_of(
     signature: Signature = FAKE_SIGNATURE,
     runtime: str = "fake",
 ) -> Manifest:
-    return Manifest(runtime, (artifact_of(content),), signature, datetime(2026, 11, 1, tzinfo=UTC), golden=tuple(golden))
+    return Manifest(
+        runtime, (artifact_of(content),), signature, datetime(2026, 11, 1, tzinfo=UTC), golden=tuple(golden)
+    )
 
 
 def write_version(folder: Path, content: bytes = b"1", manifest: Manifest | None = None) -> Path:
@@ -90,12 +94,15 @@ class World:
     def __post_init__(self) -> None:
         self.holder = CatalogHolder(Catalog(self.default_model))
         self.loader = Loader(
-            open_files=self.open, get_runtime=lambda _: self.runtime, prepare=fake_prepare, decoders=lambda _: {}
+            open_files=self.open, get_runtime=self.get_runtime, prepare=fake_prepare, decoders=lambda _: {}
         )
         self.reconciler = Reconciler(self.source, self.loader, self.holder)
 
     def open(self, found: Found) -> AbstractContextManager[Files]:
         return self.source.open(found)
+
+    def get_runtime(self, name: str) -> Runtime:
+        return self.runtime if name == self.runtime.name else Registry([]).get(name)
 
     @property
     def memory(self) -> MemorySource:

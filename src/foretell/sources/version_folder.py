@@ -34,6 +34,8 @@ def read_version(ref: Ref, folder: Path, listing: Listing, recognise: Recognise,
             raise listing.fault
         if MANIFEST_NAME in listing.faults:
             raise IntegrityError(f"{MANIFEST_NAME}: {listing.faults[MANIFEST_NAME].detail}")
+        if MANIFEST_NAME in listing.folders:
+            raise IntegrityError(f"{MANIFEST_NAME} is a folder; only regular files are read")
         if MANIFEST_NAME in listing.files:
             return _with_manifest(ref, folder, listing, recognise, shown)
         name, recognition = _recognised(listing, recognise)
