@@ -36,7 +36,7 @@ def single_decoder(signature: Signature, shapes: Shapes) -> Single:
         try:
             row: Row = decode(body).features
         except ValueError:
-            return None
+            return mixed(body)  # one column alone may stand at the top level
         return row
 
     return single
