@@ -12,7 +12,7 @@ from typing import Any
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
-from foretell.api.native.operations import Operations, Target
+from foretell.api.native.operations import Target, components, operation
 from foretell.api.native.schemas import COMPONENTS
 from foretell.lifecycle.catalog import Catalog
 from foretell.settings import Settings
@@ -29,7 +29,7 @@ class OpenApi:
     def __init__(self, settings: Settings, version: str) -> None:
         self._prefix = settings.prefix
         self._version = version
-        self._operations = Operations(settings.limits.body)
+        self._limits = settings.limits.body
         self._made_for: tuple[Any, ...] | None = None
         self._document: dict[str, Any] = {}
 
@@ -42,21 +42,21 @@ class OpenApi:
 
     def _make(self, routes: Iterable[BaseRoute], catalog: Catalog) -> dict[str, Any]:
         paths: dict[str, dict[str, Any]] = {}
-        for model in catalog.models.values():
-            if model.latest is not None:
-                target = Target(model.latest, named=True)
-                for suffix, name in (("/predict", "predict"), ("/predict/batch", "predict_batch")):
-                    path = f"{self._prefix}/models/{model.name}{suffix}"
-                    paths[path] = {"post": self._operations.operation(name, path, target)}
-        default = catalog.models.get(catalog.default_model or "")
-        target = Target(None if default is None else default.latest, named=False)
+        schemas = dict(COMPONENTS)
+        targets = {name: target for name, model in catalog.models.items() if (target := Target.of(model)) is not None}
+        for model, target in targets.items():
+            schemas |= components(target, self._limits)
+            for suffix, name in (("predict", "predict"), ("predict/batch", "predict_batch")):
+                path = f"{self._prefix}/models/{model}/{suffix}"
+                paths[path] = {"post": operation(name, path, target, own=True)}
+        default = targets.get(catalog.default_model or "")
         for method, path, name in _documented(routes):
-            paths.setdefault(path, {})[method.lower()] = self._operations.operation(name, path, target)
+            paths.setdefault(path, {})[method.lower()] = operation(name, path, default)
         return {
             "openapi": "3.1.0",
             "info": {"title": "Foretell", "version": self._version, "description": DESCRIPTION},
             "paths": paths,
-            "components": {"schemas": dict(COMPONENTS)},
+            "components": {"schemas": schemas},
         }
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from foretell.api.native.parameters import MAX_TOP_K
 from foretell.api.native.schemas import Schema, ref
 from foretell.api.problems import MEDIA_TYPE
 from foretell.core.limits import BodyLimits
+from foretell.core.schema import request_schema, response_schema
+from foretell.lifecycle.catalog import ModelVersions
 from foretell.lifecycle.servable import Servable
 
 _SUMMARIES = {
@@ -55,54 +60,92 @@ _REQUEST_ID_HEADER = {"X-Request-ID": {"description": "The caller's own, or ours
 
 
 class Target(NamedTuple):
-    """Whose signature a predict operation is described by; None where any model may be meant."""
+    """The model a predict operation is described for: its newest ready version, and what ``model_version`` may name."""
 
-    servable: Servable | None
-    named: bool
+    servable: Servable
+    versions: tuple[str, ...]
+
+    @classmethod
+    def of(cls, model: ModelVersions) -> Target | None:
+        """The target for a model; None where no version of it is ready. Only versions that take the same are named."""
+        latest = model.latest
+        if latest is None:
+            return None
+        alike = [version for version, servable in model.table.items() if servable.signature == latest.signature]
+        return cls(latest, tuple(version for version in alike if version is not None))
 
 
-class Operations:
-    """Makes operations. ``limits`` bound what request schemas allow."""
+def operation(name: str, path: str, target: Target | None, *, own: bool = False) -> Schema:
+    """The operation called ``name`` at ``path``; ``own`` where the path is one model's own."""
+    summary, tag = _SUMMARIES[name], "predict" if name.startswith("predict") else "info"
+    if own and target is not None:
+        tag = target.servable.ref.model
+        summary = f"{summary} from {tag}"
+    described: Schema = {
+        "operationId": re.sub(r"\W+", "_", f"{name}_{path}").strip("_"),
+        "summary": summary,
+        "tags": [tag],
+        "parameters": [_path_parameter(parameter) for parameter in re.findall(r"{(\w+)}", path)],
+    }
+    if not name.startswith("predict"):
+        return {**described, "responses": _read_responses(name)}
+    target = None if "{model}" in path else target
+    if target is None or target.servable.signature.output.probabilities:
+        described["parameters"] += _PREDICT_PARAMETERS
+    return described | {"description": _PREDICT_DESCRIPTION} | _predict(target, many="batch" in name)
 
-    def __init__(self, limits: BodyLimits) -> None:
-        self._limits = limits
 
-    def operation(self, name: str, path: str, target: Target) -> dict[str, Any]:
-        """The operation called ``name`` at ``path``."""
-        summary = _SUMMARIES[name]
-        tag = "info"
-        if name.startswith("predict"):
-            tag = "predict"
-            if target.named and target.servable is not None:
-                tag = target.servable.ref.model
-                summary = f"{summary} from {tag}"
-        operation: dict[str, Any] = {
-            "operationId": _operation_id(path, name),
-            "summary": summary,
-            "tags": [tag],
-            "parameters": [_path_parameter(name) for name in re.findall(r"{(\w+)}", path)],
-        }
-        if name.startswith("predict"):
-            described = None if "{" in path else target.servable
-            operation["parameters"] += _PREDICT_PARAMETERS
-            operation |= self._predict(described, many="batch" in name)
-        else:
-            operation["responses"] = _read_responses(name)
-        return operation
-
-    def _predict(self, servable: Servable | None, *, many: bool) -> dict[str, Any]:
-        return {
-            "requestBody": {"required": True, "content": _request_content(servable, self._limits, many)},
-            "responses": {
-                "200": {
-                    "description": "The predictions." if many else "The prediction.",
-                    "headers": _REQUEST_ID_HEADER,
-                    "content": _answer_content(servable, many),
-                },
-                **{str(status): _problem(status) for status in _PROBLEMS},
+def _predict(target: Target | None, *, many: bool) -> Schema:
+    kind = "Batch" if many else ""
+    owner = "Any" if target is None else f"{target.servable.ref.model}."
+    request: Schema = {"schema": ref(f"{owner}{kind}Request")}
+    as_csv: Schema = {"schema": {"type": "string"}}
+    if target is not None and target.servable.example is not None:
+        row = target.servable.example
+        request["example"] = {"features": [row, row] if many else row}
+        if (text := csv_example(target.servable)) is not None:
+            as_csv["example"] = text
+    answer = {"application/json": {"schema": ref(f"{owner}{kind}Answer")}, "text/csv": {"schema": {"type": "string"}}}
+    return {
+        "requestBody": {"required": True, "content": {"application/json": request, "text/csv": as_csv}},
+        "responses": {
+            "200": {
+                "description": "The predictions." if many else "The prediction.",
+                "headers": _REQUEST_ID_HEADER,
+                "content": answer,
             },
-        }
+            **{str(status): _problem(status) for status in _PROBLEMS},
+        },
+    }
 
+
+def components(target: Target, limits: BodyLimits) -> dict[str, Schema]:
+    """The schemas of one model's requests and answers."""
+    signature, owner = target.servable.signature, target.servable.ref.model
+    made: dict[str, Schema] = {}
+    for kind, many in (("", False), ("Batch", True)):
+        made[f"{owner}.{kind}Request"] = request_schema(signature, many, limits, target.versions)
+        made[f"{owner}.{kind}Answer"] = response_schema(signature, many)
+    return made
+
+
+def csv_example(servable: Servable) -> str | None:
+    """The example row as CSV with a header; None for models whose rows are no columns."""
+    row, names = servable.example, servable.signature.names
+    if not names or not isinstance(row, Sequence | Mapping):
+        return None
+    cells = [row.get(name) for name in names] if isinstance(row, Mapping) else list(row)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([names, [str(cell).lower() if isinstance(cell, bool) else cell for cell in cells]])
+    return text.getvalue()
+
+
+_PREDICT_DESCRIPTION = """\
+A body in CSV has a header row by name, or none with `Content-Type: text/csv; header=absent`. The header
+`X-Request-Timeout` says how many seconds the caller waits, parts of a second included; the server's own limit holds
+where that is shorter.
+"""
 
 _PREDICT_PARAMETERS: list[Schema] = [
     {
@@ -117,17 +160,7 @@ _PREDICT_PARAMETERS: list[Schema] = [
         "description": "Whether a batch, or an answer in CSV, carries the probabilities of all classes.",
         "schema": {"type": "boolean", "default": False},
     },
-    {
-        "name": "X-Request-Timeout",
-        "in": "header",
-        "description": "Seconds the caller waits; the server's own limit holds where that is shorter.",
-        "schema": {"type": "number", "exclusiveMinimum": 0},
-    },
 ]
-
-
-def _operation_id(path: str, name: str) -> str:
-    return re.sub(r"\W+", "_", f"{name}_{path}").strip("_")
 
 
 def _path_parameter(name: str) -> Schema:
@@ -150,21 +183,3 @@ def _problem(status: int) -> Schema:
         "headers": _REQUEST_ID_HEADER,
         "content": {MEDIA_TYPE: {"schema": ref("Problem")}},
     }
-
-
-def _request_content(servable: Servable | None, limits: BodyLimits, many: bool) -> Schema:
-    schema, example = _any_request(many), None
-    json_content: Schema = {"schema": schema}
-    if example is not None:
-        json_content["example"] = example
-    return {"application/json": json_content, "text/csv": {"schema": {"type": "string"}}}
-
-
-def _any_request(many: bool) -> Schema:
-    description = "What it has to be is in the model's signature: `GET /models/{model}`."
-    key = "rows as lists or as objects" if many else "a list in column order, or an object by column name"
-    return {"type": "object", "description": f"`features`: {key}. {description}"}
-
-
-def _answer_content(servable: Servable | None, many: bool) -> Schema:
-    return {"application/json": {"schema": {"type": "object"}}, "text/csv": {"schema": {"type": "string"}}}

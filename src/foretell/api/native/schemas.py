@@ -22,6 +22,16 @@ def _object(required: dict[str, Schema], optional: dict[str, Schema] | None = No
     return {"type": "object", "properties": {**required, **(optional or {})}, "required": list(required), **more}
 
 
+_IDENTITY: dict[str, Schema] = {"model": _TEXT, "model_version": _TEXT, "prediction_id": _TEXT}
+
+
+def _any_request(what: str, schema: Schema) -> Schema:
+    described = (
+        f"{what}, as lists in column order or as objects by column name; `GET /models/{{model}}` has the signature"
+    )
+    return {"type": "object", "properties": {"features": {**schema, "description": described}, "model_version": _TEXT}}
+
+
 _STATES = ["found", "loading", "warming", "ready", "failed", "retiring", "retired"]
 _COUNT: Schema = {"type": "integer", "minimum": 0}
 
@@ -140,5 +150,9 @@ COMPONENTS: dict[str, Schema] = {
         {"status": {"type": "string", "enum": ["ready", "not_ready"]}},
         {"reason": _TEXT, "waiting_for": {"type": "array", "items": _TEXT}},
     ),
+    "AnyRequest": _any_request("one row", {}),
+    "AnyBatchRequest": _any_request("rows", {"type": "array"}),
+    "AnyAnswer": _object({"status": {"const": "success"}, "prediction": {}, **_IDENTITY}),
+    "AnyBatchAnswer": _object({"predictions": {"type": "array"}, **_IDENTITY, "batch_size": _COUNT}),
     "Index": _object({"name": _TEXT, "version": _TEXT, "links": {"type": "object", "additionalProperties": _TEXT}}),
 }
