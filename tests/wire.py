@@ -41,12 +41,14 @@ class Wire:
         """Sends all parts in one write."""
         self.socket.sendall(b"".join(parts))
 
-    def answer(self) -> Answer:
-        """The next response. Raises EOFError where the server closed before it was whole."""
+    def answer(self, *, to_head: bool = False) -> Answer:
+        """The next response; that to a HEAD has no body. Raises EOFError where the server closed before it was whole."""
         head = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         status = int(head[0].split(" ")[1])
-        if headers.get("transfer-encoding") == "chunked":
+        if to_head:
+            body = b""
+        elif headers.get("transfer-encoding") == "chunked":
             body = b""
             while size := int(self._until(b"\r\n"), 16):
                 body += self._exactly(size + 2)[:-2]
