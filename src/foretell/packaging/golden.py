@@ -38,7 +38,8 @@ def golden_rows(sample: Sample, outputs: Outputs, signature: Signature) -> list[
             break
         if valid(sample.row(row), signature):
             chosen.append(row)
-    return sorted(chosen)
+    # rows without nulls come first: the first golden example is also the one shown to people
+    return sorted(chosen, key=lambda row: (bool(nulls[row]), row))
 
 
 def golden_examples(sample: Sample, outputs: Outputs, signature: Signature) -> tuple[Golden, ...]:
