@@ -58,7 +58,12 @@ def shell(code: str, folder: Path, port: int) -> str:
     command = ["bash", "-euo", "pipefail", "-c", real]
     run = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, text=True, check=False)
     assert run.returncode == 0 or "foretell" in code, f"{real}\n{run.stdout}{run.stderr}"
-    return run.stdout.replace(f":{port}", f":{SHOWN_PORT}")
+    return as_shown(run.stdout, folder, port)
+
+
+def as_shown(printed: str, folder: Path, port: int) -> str:
+    """What was printed, with the folder and the port of the page instead of those of this run."""
+    return printed.replace(f"{folder}/", "").replace(f":{port}", f":{SHOWN_PORT}")
 
 
 @contextmanager
@@ -103,7 +108,7 @@ def notebook(folder: Path) -> Iterator[Notebook]:
         command, cwd=folder, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     with process:
-        yield Notebook(process)
+        yield Notebook(process, folder)
         assert process.stdin is not None
         process.stdin.close()
         process.wait(timeout=30)
@@ -112,6 +117,7 @@ def notebook(folder: Path) -> Iterator[Notebook]:
 @dataclass(frozen=True, slots=True)
 class Notebook:
     process: subprocess.Popen[str]
+    folder: Path
 
     def run(self, code: str, port: int) -> str:
         """What the cell prints; a last line that is an expression shows its value."""
@@ -121,4 +127,4 @@ class Notebook:
         self.process.stdin.flush()
         answer = json.loads(self.process.stdout.readline())
         assert answer["error"] is None, f"{code}\n{answer['error']}"
-        return str(answer["printed"]).replace(f":{port}", f":{SHOWN_PORT}")
+        return as_shown(answer["printed"], self.folder, port)
