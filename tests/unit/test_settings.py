@@ -218,7 +218,7 @@ def test_a_prefix_never_ends_with_a_slash(given: str, prefix: str) -> None:
 
 def test_the_tree_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Settings().port = 1  # type: ignore[misc]
+        Settings().port = 1
 
 
 def test_an_export_gives_the_same_tree_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -54,6 +55,8 @@ def serve(
     }
     settings = Settings.load(options)
     check_path(settings)
+    # nothing has been looked for yet, so a rescan that is asked for now is none that would be missed
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if settings.reload:
         _serve_reloading(settings, options)
     elif settings.workers > 1:

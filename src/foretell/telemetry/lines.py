@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import orjson
 
 MAX_FIELD_CHARS = 256
+MAX_EVENT_FIELD_CHARS = 1024  # what happened to the server, in sentences for its operator
 MAX_TRACEBACK_CHARS = 8192
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
@@ -49,10 +50,10 @@ class Clock:
         return self._text
 
 
-def plain(text: str) -> str:
+def plain(text: str, most: int = MAX_FIELD_CHARS) -> str:
     """Text fit for one field: at most 256 characters, control characters and the like escaped."""
-    if len(text) > MAX_FIELD_CHARS:
-        text = text[: MAX_FIELD_CHARS - 1] + "…"
+    if len(text) > most:
+        text = text[: most - 1] + "…"
     return text if text.isprintable() else _escaped(text)
 
 
@@ -78,9 +79,9 @@ def _field(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
-        return plain(value)
+        return plain(value, MAX_EVENT_FIELD_CHARS)
     try:
-        return plain(str(value))
+        return plain(str(value), MAX_EVENT_FIELD_CHARS)
     except Exception as error:  # a value whose __str__ fails must not cost the line
         return f"<{type(value).__name__}: {type(error).__name__}>"
 

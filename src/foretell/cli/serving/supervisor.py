@@ -45,6 +45,7 @@ class Worker:
     status_fd: int
     started_s: float
     ready: bool = False
+    rescan_due: bool = False
     failure: StartFailed | None = None
     said: bytes = b""
 
@@ -57,6 +58,8 @@ class Worker:
             status: dict[str, Any] = json.loads(line)
             if "ready" in status:
                 self.ready = True
+                if self.rescan_due:
+                    self.process.send_signal(signal.SIGHUP)
             else:
                 self.failure = StartFailed(status["failed"], hint=status["hint"], exit_code=status["exit_code"])
         return bool(text)
@@ -97,11 +100,10 @@ class Supervisor:
                 while not self.stopping:
                     self._start_due()
                     for number in self._wait(signals):
-                        gone = number == signal.SIGHUP and had_terminal and not has_terminal()
-                        if number == signal.SIGHUP and not gone:
-                            self._send(signal.SIGHUP)
-                        else:
+                        if number != signal.SIGHUP or (had_terminal and not has_terminal()):
                             self.stopping = True
+                        else:
+                            self._rescan()
             finally:
                 self._stop_all(signals)
 
@@ -164,10 +166,18 @@ class Supervisor:
         why = None if worker.ready else failure.detail
         _log.error("worker_died", pid=worker.process.pid, ended=_ending(code), restart_s=pause_s, detail=why)
 
+    def _rescan(self) -> None:
+        for slot in self.slots:
+            if slot.worker is None:
+                continue
+            if slot.worker.ready:
+                slot.worker.process.send_signal(signal.SIGHUP)
+            else:  # it may have no handler yet, so that the signal would end it
+                slot.worker.rescan_due = True
+
     def _send(self, number: int) -> None:
         for slot in self.slots:
-            # before it is ready a worker has no handler yet, and finds what is new by itself
-            if slot.worker is not None and (slot.worker.ready or number != signal.SIGHUP):
+            if slot.worker is not None:
                 slot.worker.process.send_signal(number)
 
     def _stop_all(self, signals: int) -> None:
