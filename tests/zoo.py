@@ -311,3 +311,198 @@ def _clusters() -> Specimen:
     from sklearn.cluster import KMeans
 
     return skops_specimen(KMeans(3, random_state=0, n_init=1), *iris())
+
+
+# -- ONNX --------------------------------------------------------------------------------------------------------------
+
+
+def onnx_specimen(estimator: Any, X: Any, y: Any, options: Any = None, signature: Signature | None = None) -> Specimen:
+    """Fits the estimator and converts it, as float32."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        estimator.fit(X, y)
+
+    def save(path: Path) -> None:
+        from skl2onnx import to_onnx
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            path.write_bytes(to_onnx(estimator, X[:1].astype(np.float32), options=options).SerializeToString())
+
+    return Specimen("onnx", ".onnx", estimator, X.astype(np.float32), y, save, signature, rtol=1e-5)
+
+
+@_specimen("onnx-iris-logistic")
+def _onnx_iris() -> Specimen:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    return onnx_specimen(make_pipeline(StandardScaler(), LogisticRegression()), *iris(), {"zipmap": False})
+
+
+@_specimen("onnx-maps")
+def _onnx_maps() -> Specimen:
+    from sklearn.linear_model import LogisticRegression
+
+    X, y = iris()
+    return onnx_specimen(LogisticRegression(), X, np.array(["a", "b", "c"])[y])
+
+
+@_specimen("onnx-forest-text-classes")
+def _onnx_forest() -> Specimen:
+    from sklearn.ensemble import RandomForestClassifier
+
+    X, y = iris()
+    texts = np.array(["setosa", "versicolor", "virginica"])[y]
+    # Trees cut between float64 neighbours: trained on float32 rows, both sides cut alike.
+    return onnx_specimen(RandomForestClassifier(5, random_state=0), X.astype(np.float32), texts, {"zipmap": False})
+
+
+@_specimen("onnx-regressor")
+def _onnx_regressor() -> Specimen:
+    from sklearn.linear_model import Ridge
+
+    return onnx_specimen(Ridge(), *numbers())
+
+
+@_specimen("onnx-regressor-several")
+def _onnx_regressor_several() -> Specimen:
+    from sklearn.linear_model import LinearRegression
+
+    X, y = numbers()
+    return onnx_specimen(LinearRegression(), X, np.c_[y, -y])
+
+
+@_specimen("onnx-mixed")
+def _onnx_mixed() -> Specimen:
+    """One input a column, texts among them."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    frame, y = customers()
+    X = frame[["spend", "tenure_months", "city"]].astype({"spend": np.float32, "tenure_months": np.float32})
+    split = ColumnTransformer([("n", StandardScaler(), ["spend", "tenure_months"]), ("c", OneHotEncoder(), ["city"])])
+    estimator = make_pipeline(split, LogisticRegression()).fit(X, y)
+
+    def save(path: Path) -> None:
+        from skl2onnx import to_onnx
+        from skl2onnx.common.data_types import FloatTensorType, StringTensorType
+
+        one, text = FloatTensorType([None, 1]), StringTensorType([None, 1])
+        types = [("spend", one), ("tenure_months", one), ("city", text)]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            converted = to_onnx(estimator, initial_types=types, options={"zipmap": False})
+        path.write_bytes(converted.SerializeToString())
+
+    return Specimen("onnx", ".onnx", estimator, X, y, save, rtol=1e-5)
+
+
+# -- boosters ----------------------------------------------------------------------------------------------------------
+
+
+def xgboost_specimen(
+    estimator: Any, X: Any, y: Any, suffix: str = ".ubj", signature: Signature | None = None
+) -> Specimen:
+    """Fits an XGBoost wrapper and saves its booster."""
+    estimator.fit(X, y)
+    return Specimen("xgboost", suffix, estimator, X, y, estimator.save_model, signature, rtol=1e-5)
+
+
+@_specimen("xgboost-classifier")
+def _xgboost_classifier() -> Specimen:
+    from xgboost import XGBClassifier
+
+    return xgboost_specimen(XGBClassifier(n_estimators=5, n_jobs=1), *iris())
+
+
+@_specimen("xgboost-named-json")
+def _xgboost_named() -> Specimen:
+    from xgboost import XGBClassifier
+
+    X, y = iris_frame()
+    return xgboost_specimen(XGBClassifier(n_estimators=5, n_jobs=1), X, (y == 2).astype(int), ".json")
+
+
+@_specimen("xgboost-regressor")
+def _xgboost_regressor() -> Specimen:
+    from xgboost import XGBRegressor
+
+    X, y = numbers()
+    holes = X.copy()
+    holes[::5, 2] = np.nan
+    return xgboost_specimen(XGBRegressor(n_estimators=5, n_jobs=1), holes, y)
+
+
+@_specimen("xgboost-regressor-several")
+def _xgboost_regressor_several() -> Specimen:
+    from xgboost import XGBRegressor
+
+    X, y = numbers()
+    return xgboost_specimen(XGBRegressor(n_estimators=5, n_jobs=1), X, np.c_[y, -y])
+
+
+@_specimen("xgboost-linear")
+def _xgboost_linear() -> Specimen:
+    from xgboost import XGBRegressor
+
+    return xgboost_specimen(
+        XGBRegressor(n_estimators=5, n_jobs=1, booster="gblinear", updater="coord_descent"), *numbers()
+    )
+
+
+@_specimen("xgboost-categories")
+def _xgboost_categories() -> Specimen:
+    from xgboost import XGBClassifier
+
+    X, y = category_frame()
+    return xgboost_specimen(XGBClassifier(n_estimators=5, n_jobs=1, enable_categorical=True), X, y)
+
+
+@cache
+def category_frame() -> tuple[Any, Any]:
+    """The customers, their texts as pandas categories."""
+    frame, y = customers()
+    return frame.astype({"plan": "category", "city": "category", "tenure_months": float}), y
+
+
+def lightgbm_specimen(estimator: Any, X: Any, y: Any, signature: Signature | None = None) -> Specimen:
+    """Fits a LightGBM wrapper and saves its booster as text."""
+    estimator.fit(X, y)
+    return Specimen("lightgbm", ".txt", estimator, X, y, estimator.booster_.save_model, signature, rtol=1e-9)
+
+
+@_specimen("lightgbm-classifier")
+def _lightgbm_classifier() -> Specimen:
+    from lightgbm import LGBMClassifier
+
+    return lightgbm_specimen(LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1), *iris())
+
+
+@_specimen("lightgbm-regressor")
+def _lightgbm_regressor() -> Specimen:
+    from lightgbm import LGBMRegressor
+
+    return lightgbm_specimen(LGBMRegressor(n_estimators=5, n_jobs=1, verbose=-1), *numbers())
+
+
+@_specimen("lightgbm-categories")
+def _lightgbm_categories() -> Specimen:
+    from lightgbm import LGBMClassifier
+
+    X, y = category_frame()
+    return lightgbm_specimen(LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1, min_child_samples=5), X, y)
+
+
+@_specimen("lightgbm-categories-named-classes")
+def _lightgbm_named_classes() -> Specimen:
+    from lightgbm import LGBMClassifier
+
+    X, y = category_frame()
+    output = Output("classification", classes=("left", "stayed"), probabilities=True)
+    signature = Signature(CUSTOMER_COLUMNS, output=output)
+    texts = np.array(["left", "stayed"])[y]
+    return lightgbm_specimen(LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1), X, texts, signature)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests import zoo
 
 from foretell.core.signature import Signature
 from foretell.core.values import Outputs
 from foretell.runtimes import registry
 from foretell.runtimes.base import LoadOptions, Model
+from tests import zoo
 
 
 @pytest.fixture(scope="module", params=zoo.names())

@@ -1,0 +1,173 @@
+"""The LightGBM runtime: boosters as the text files LightGBM writes. Importing this module does not import LightGBM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foretell.core.signature import Column, ColumnType, Output, Signature
+from foretell.core.values import Inputs, Outputs
+from foretell.errors import ArtifactError, LoadFailed, MissingLibrary, SignatureMissing
+from foretell.runtimes.base import LoadOptions, Recognition, Requirement
+from foretell.runtimes.category_codes import CategoryCodes
+from foretell.runtimes.lightgbm_text import Head, read_text
+
+_START = (b"tree\n", b"tree\r\n")
+_CATEGORIES = 1000
+_SEVERAL_CLASSES = ("multiclass", "multiclassova")
+
+Call = Callable[[NDArray[np.float64]], NDArray[Any]]
+
+
+class LightgbmModel:
+    """A loaded booster."""
+
+    def __init__(self, booster: Any, head: Head, signature: Signature | None, threads: int) -> None:
+        known = booster.pandas_categorical or []
+        self.signature = signature or signature_of(head, known)
+        if len(self.signature.columns) != len(head.names):
+            raise LoadFailed(
+                f"the signature has {len(self.signature.columns)} columns, the booster takes {len(head.names)}"
+            )
+        _check_output(self.signature.output, head)
+        self.model_type = f"LightGBM {booster.params.get('boosting', 'gbdt')}"
+        self.parameters: Mapping[str, Any] = {"objective": head.objective, "trees": booster.num_trees()}
+        self._rows = CategoryCodes(self.signature.names, _categories(self.signature, head, known))
+        predict = booster.predict
+        self._call: Call | None = lambda rows: np.asarray(predict(rows, num_threads=threads))
+        self._answer = _answer(self.signature.output)
+
+    def predict(self, inputs: Inputs) -> Outputs:
+        """As the port promises; NaN is a missing value. A booster predicts from several threads at once."""
+        if self._call is None:
+            raise RuntimeError("the model is closed")
+        return self._answer(self._call(self._rows(inputs)))
+
+    def close(self) -> None:
+        """Lets go of the booster."""
+        self._call = None
+
+
+class LightgbmRuntime:
+    """LightGBM boosters, saved by ``Booster.save_model``."""
+
+    name = "lightgbm"
+    requires: Sequence[Requirement] = (Requirement("lightgbm", "lightgbm", "lightgbm"),)
+
+    def recognise(self, path: Path) -> Recognition | None:
+        """A text that starts with the line ``tree``, whatever its name."""
+        try:
+            with path.open("rb") as file:
+                start = file.read(6)
+        except OSError:
+            return None
+        return Recognition(self.name, "it starts like a LightGBM text model") if start.startswith(_START) else None
+
+    def load(self, path: Path, signature: Signature | None, options: LoadOptions) -> LightgbmModel:
+        """Raises MissingLibrary, SignatureMissing or LoadFailed, nothing else."""
+        library = _library()
+        try:
+            text = path.read_text(encoding="utf-8")
+            head = read_text(text)
+            booster = library.Booster(model_str=text)
+            return LightgbmModel(booster, head, signature, options.threads)
+        except ArtifactError:
+            raise
+        except Exception as error:
+            first = (str(error).splitlines() or ["no message"])[0][:200]
+            raise LoadFailed(
+                f"LightGBM cannot load {path.name}: {first}",
+                hint="The file may be damaged, or written by a newer LightGBM; save it again with save_model.",
+            ) from error
+
+
+def signature_of(head: Head, known: Sequence[Sequence[Any]]) -> Signature:
+    """Columns by the booster's names; every value may be missing, as trees take it.
+
+    Raises SignatureMissing where the file does not tell which columns its lists of categories belong to.
+    """
+    places = _category_places(head, known)
+    named = head.names != tuple(f"Column_{index}" for index in range(len(head.names)))
+    columns = []
+    for index, name in enumerate(head.names):
+        if index not in places:
+            columns.append(Column(name if named else f"x{index}", nullable=True))
+            continue
+        texts = tuple(str(value) for value in known[places[index]])
+        columns.append(Column(name, ColumnType.CATEGORY, nullable=True, categories=texts[:_CATEGORIES] or None))
+    return Signature(tuple(columns), output=_output(head), named=named)
+
+
+def _output(head: Head) -> Output:
+    """Classes are positions: a booster does not know the labels its wrapper was trained with."""
+    if head.objective == "binary":
+        return Output("classification", classes=(0, 1), probabilities=True)
+    if head.objective in _SEVERAL_CLASSES:
+        return Output("classification", classes=tuple(range(head.classes)), probabilities=True)
+    names = tuple(f"y{index}" for index in range(head.classes)) if head.classes > 1 else ()
+    return Output("regression", names=names)
+
+
+def _check_output(output: Output, head: Head) -> None:
+    own = _output(head)
+    if output.classes and not own.classes:
+        raise LoadFailed(f"the signature has classes, but the booster's objective is {head.objective or 'unknown'}")
+    if output.classes and own.classes and len(output.classes) != len(own.classes):
+        raise LoadFailed(f"the signature has {len(output.classes)} classes, the booster {len(own.classes)}")
+
+
+def _category_places(head: Head, known: Sequence[Sequence[Any]]) -> dict[int, int]:
+    """Column index to its place among pandas' lists of categories."""
+    if len(head.categorical) != len(known):
+        if not known:
+            return {}
+        raise SignatureMissing(
+            "the booster was trained on ordered categories and does not say which columns they are",
+            hint="Package it with example rows: foretell.package(model, path, example=X).",
+        )
+    return {column: place for place, column in enumerate(head.categorical)}
+
+
+def _categories(signature: Signature, head: Head, known: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
+    """The lists by column: the signature's category columns in order, else those the file names."""
+    texts = [column.name for column in signature.columns if not column.type.numeric]
+    if texts and len(texts) == len(known):
+        return dict(zip(texts, known, strict=True))
+    found = {signature.names[column]: known[place] for column, place in _category_places(head, known).items()}
+    lacking = [name for name in texts if name not in found]
+    if lacking:
+        raise LoadFailed(f"the booster does not carry the categories of column {lacking[0]!r}")
+    return found
+
+
+def _answer(output: Output) -> Callable[[NDArray[Any]], Outputs]:
+    if output.kind == "regression":
+        return lambda found: Outputs(output, values=found)
+
+    def classify(found: NDArray[Any]) -> Outputs:
+        probabilities = np.stack([1.0 - found, found], axis=1) if found.ndim == 1 else found
+        given = probabilities if output.probabilities else None
+        return Outputs(output, indices=probabilities.argmax(axis=1), probabilities=given)
+
+    return classify
+
+
+def _library() -> Any:
+    try:
+        import lightgbm
+    except ImportError as error:
+        raise MissingLibrary(
+            f"LightGBM models need lightgbm, which cannot be imported: {error}", hint=runtime.requires[0].install
+        ) from error
+    except OSError as error:
+        raise MissingLibrary(
+            f"lightgbm is installed, but a system library it needs is not: {error}", hint="apt-get install libgomp1"
+        ) from error
+    return lightgbm
+
+
+runtime = LightgbmRuntime()
