@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -19,7 +20,11 @@ def find_tool(name: str) -> str:
     """The path of a program. Skips the running test where it is missing, or fails it in CI."""
     if path := shutil.which(name, path=SYSTEM_PATH):
         return path
-    reason = f"{name} is not installed: apt install {PACKAGES[name]}"
+    miss(f"{name} is not installed: apt install {PACKAGES[name]}")
+
+
+def miss(reason: str) -> NoReturn:
+    """Skips the running test, which lacks something of the machine, or fails it in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)

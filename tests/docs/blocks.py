@@ -37,7 +37,7 @@ def steps(page: Path) -> list[Step]:
 
 
 def shown_after(text: str, fence: re.Match[str], following: re.Match[str] | None) -> str | None:
-    """The output block of ``fence``: the next one, where nothing but a short sentence stands between them."""
-    if following is None or following[1] not in SHOWS:
+    """The output block of ``fence``: the one right after it."""
+    if following is None or following[1] not in SHOWS or text[fence.end() : following.start()].strip():
         return None
     return following[2]

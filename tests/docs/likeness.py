@@ -20,7 +20,7 @@ MASKS = {
     re.compile(r"sha256:[0-9a-f]{12,64}"): "DIGEST",
 }
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
-RELATIVE = 1e-6
+RELATIVE = 1e-5
 """Numbers agree to this, since libraries round differently by processor."""
 
 
