@@ -18,9 +18,10 @@ SYSTEM_PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]
 
 def find_tool(name: str) -> str:
     """The path of a program. Skips the running test where it is missing, or fails it in CI."""
-    if path := shutil.which(name, path=SYSTEM_PATH):
-        return path
-    miss(f"{name} is not installed: apt install {PACKAGES[name]}")
+    path = shutil.which(name, path=SYSTEM_PATH)
+    if path is None:
+        miss(f"{name} is not installed: apt install {PACKAGES[name]}")
+    return path
 
 
 def miss(reason: str) -> NoReturn:

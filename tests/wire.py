@@ -42,7 +42,7 @@ class Wire:
         self.socket.sendall(b"".join(parts))
 
     def answer(self, *, to_head: bool = False) -> Answer:
-        """The next response; that to a HEAD has no body. Raises EOFError where the server closed before it was whole."""
+        """The next response; that to a HEAD has no body. Raises EOFError where the server closed before its end."""
         head = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:] if line)}
         status = int(head[0].split(" ")[1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 from tests.wire import Answer, Wire
@@ -13,6 +14,7 @@ PROBLEM_BYTES = 4096
 PROBLEM = "application/problem+json"
 CHANGING = frozenset({"prediction_id", "timestamp", "inference_time_ms", "total_time_ms", "request_id"})
 _LEAKS = re.compile(r"Traceback|site-packages|\.py\b|/usr/|/tmp/|/home/|/work/|0x[0-9a-f]{8}|<class ")
+_MEMBERS = {"type", "title", "status", "detail", "code", "request_id", "errors", "errors_total", "hint"}
 _ID = re.compile(r"[!-~]{1,128}")
 
 
@@ -45,10 +47,8 @@ class Client:
         """Sends these bytes, which are one request, and holds the answer against the promises."""
         if self._wire is None:
             self._wire = Wire(self._port, self._wait_s)
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # refused before it was read; the answer is on its way
             self._wire.send(request)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # refused before it was read; the answer is on its way
         answer = self._wire.answer(to_head=head)
         if answer.headers.get("connection") == "close":
             self.close()

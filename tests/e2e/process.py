@@ -129,7 +129,7 @@ def command() -> list[str]:
 def serving(
     models: Path | None, folder: Path, *, options: Sequence[str] = (), lane: bool = True, **settings: Any
 ) -> Iterator[Serving]:
-    """`foretell serve MODELS` on a free port, ready. ``settings`` by key, ``__`` for the dot; the log is in ``folder``."""
+    """`foretell serve MODELS` on a free port, ready. ``settings`` by key, ``__`` for the dot; it logs in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "server.log"
     dotted = {key.replace("__", "."): value for key, value in settings.items()}

@@ -66,11 +66,12 @@ def test_columns_at_the_top_level(client: Client, named: Model) -> None:
 @pytest.mark.parametrize("form", ["list", "object", "top level"])
 def test_model_version_beside_each_form(client: Client, iris: Model, form: str) -> None:
     row = iris.take(1, 60)
-    body: dict[str, Any] = {
+    bodies: dict[str, dict[str, Any]] = {
         "list": {"features": iris.lists(row)[0]},
         "object": {"features": iris.objects(row)[0]},
         "top level": iris.objects(row)[0],
-    }[form]
+    }
+    body = bodies[form]
     newest = repository_rtol(iris, 1e-5)
     check_single(client.post("/api/v1/predict", body | {"model_version": "v1"}), iris, row, "v1")
     check_single(client.post("/api/v1/predict", {"model_version": "v2"} | body), newest, row, "v2")
