@@ -274,7 +274,7 @@ def test_a_worker_that_fails_waits_for_a_change(
     running.run(
         reloader("raise SystemExit(1)", sleeper()),
         running.until(waiting),
-        lambda: (tmp_path / "models" / "model.onnx").write_text("x") and None,
+        (tmp_path / "models" / "model.onnx").touch,
         running.started(1),
     )
     assert "error: A worker ended with exit code 1 before it served." in "".join(said)
@@ -308,7 +308,7 @@ def test_settings_that_cannot_be_used_are_told_and_the_worker_stays(
     running.run(
         reloader(sleeper(), reread=refuse),
         running.started(1),
-        lambda: (tmp_path / "foretell.toml").write_text("prot = 1") and None,
+        (tmp_path / "foretell.toml").touch,
         running.until(told),
     )
     assert len(running.pids()) == 1

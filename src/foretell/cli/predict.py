@@ -1,0 +1,127 @@
+"""``foretell predict``: the rows of a file, by a running server or straight from a folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+import typer
+from rich.console import Console
+
+from foretell.cli.predicting import doors
+from foretell.cli.predicting.answers import CsvOutput, JsonOutput, Output, TableOutput
+from foretell.cli.predicting.doors import Door, Wanted
+from foretell.cli.predicting.rows import Slice, read
+from foretell.cli.serve import check_path
+from foretell.errors import BodyTooLarge, OperatorError
+from foretell.settings import Settings
+
+
+class Form(StrEnum):
+    """How answers are shown."""
+
+    TABLE = "table"
+    CSV = "csv"
+    JSON = "json"
+
+
+def predict(
+    model: Annotated[str, typer.Argument(help="The model's name; with --local also its file or folder.")],
+    data: Annotated[str, typer.Option(help="CSV, JSON or JSON lines; - reads standard input.")],
+    *,
+    version: Annotated[str | None, typer.Option(help="The version. [the newest that is ready]")] = None,
+    url: Annotated[str | None, typer.Option(help="The server. [http://HOST:PORT of the settings]")] = None,
+    local: Annotated[bool, typer.Option("--local", help="Without a server, straight from the folder.")] = False,
+    models: Annotated[Path | None, typer.Option(help="Where models are, for --local. [FORETELL_MODELS]")] = None,
+    top_k: Annotated[int | None, typer.Option(min=1, help="Also the best K classes.")] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Also every class's probability.")] = False,
+    drop: Annotated[list[str] | None, typer.Option(help="A column to leave out, such as the target.")] = None,
+    header: Annotated[bool, typer.Option(help="Whether CSV has a header line.")] = True,
+    output: Annotated[Form | None, typer.Option(help="[table on a terminal, else csv]")] = None,
+) -> None:
+    """Predict the rows of a file, by a running server or straight from a folder."""
+    settings = Settings.load({"models": models})
+    if local:
+        door, name = _open_local(settings, model, version)
+    else:
+        door, name = doors.remote(_url(settings, url)), model
+    shown = _output(output)
+    wanted = Wanted(name, version, top_k, probabilities, shown.accept)
+    slices = read(data, settings.limits.max_batch_rows, header=header, drop=drop or ())
+    with _progress(quiet=isinstance(shown, TableOutput)) as count, door as opened:
+        empty = True
+        for rows in slices:
+            empty = False
+            for part, answer in answers(opened, rows, wanted):
+                shown.write(part, answer)
+                count.add(len(part.rows))
+    if empty:
+        raise OperatorError(f"{data} has no rows.", hint="a CSV file without a header line needs --no-header")
+    shown.close()
+
+
+def answers(door: Door, rows: Slice, wanted: Wanted) -> Iterator[tuple[Slice, bytes]]:
+    """The answers to a slice in order, in as many requests as the server's limits ask for."""
+    try:
+        yield rows, door.predict(rows, wanted)
+    except BodyTooLarge:
+        if len(rows.rows) < 2:
+            raise
+        for half in rows.halves():
+            yield from answers(door, half, wanted)
+
+
+def _open_local(settings: Settings, model: str, version: str | None) -> tuple[AbstractContextManager[Door], str | None]:
+    path = Path(model)
+    if path.exists() and (settings.models is None or len(path.parts) > 1 or path.is_file()):
+        return doors.local(settings.model_copy(update={"models": path, "default_model": None})), None
+    check_path(settings)
+    # of a repository only this model has to be loaded
+    folder = (settings.models or Path()) / model
+    if folder.is_dir() and not (folder / "manifest.toml").exists():
+        return doors.local(settings.model_copy(update={"models": folder, "default_model": None})), model
+    return doors.local(settings), model
+
+
+def _url(settings: Settings, url: str | None) -> str:
+    if url is None:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # compared
+        return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{settings.prefix}"
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise OperatorError(f"'{url}' is no address of a server.", hint="--url http://127.0.0.1:8000")
+    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    return base if parts.path.strip("/") else f"{base}{settings.prefix}"
+
+
+def _output(form: Form | None) -> Output:
+    form = form or (Form.TABLE if sys.stdout.isatty() else Form.CSV)
+    if form is Form.TABLE:
+        return TableOutput(Console(highlight=False))
+    return CsvOutput(sys.stdout) if form is Form.CSV else JsonOutput(sys.stdout)
+
+
+class _Counter:
+    """Rows done, shown on a terminal."""
+
+    def __init__(self, status: object = None) -> None:
+        self._status = status
+        self._rows = 0
+
+    def add(self, rows: int) -> None:
+        self._rows += rows
+        if self._status is not None:
+            self._status.update(f"{self._rows:,} rows")  # type: ignore[attr-defined]
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[_Counter]:
+    console = Console(stderr=True)
+    shown = console.is_terminal and (quiet or not sys.stdout.isatty())
+    with console.status("predicting") if shown else nullcontext() as status:
+        yield _Counter(status)

@@ -1,0 +1,1 @@
+"""What ``foretell predict`` is made of: rows of a file, doors that answer them, and ways to show the answers."""
