@@ -12,7 +12,7 @@ import pytest
 from tests.docs.blocks import ROOT, Step, steps
 from tests.docs.likeness import difference
 from tests.docs.live import Live, serving, shell
-from tests.tooling import find_tool
+from tests.tooling import find_tool, miss
 
 README = ROOT / "README.md"
 CALLS = [step for step in steps(README) if step.language == "sh" and "curl" in step.code]
@@ -25,6 +25,8 @@ def examples(tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, str(ROOT / "examples" / "train_all.py"), "--models", str(models)]
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout + run.stderr
+    if "skipped" in run.stdout:
+        miss(f"not every example can be trained here: {run.stdout}")
     assert {path.name for path in models.iterdir()} == {"iris", "diabetes", "breast-cancer", "preferences"}, run.stdout
     return models
 
