@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,11 @@ def replace(name: str, make: Callable[[Path], object]) -> Spoil:
 def sparse(path: Path) -> None:
     with path.open("wb") as file:
         file.truncate(MANIFEST_MAX_BYTES + 1)
+
+
+def emptied(folder: Path) -> None:
+    shutil.rmtree(folder)
+    folder.mkdir()
 
 
 HOSTILE: dict[str, tuple[Spoil, str, str]] = {
@@ -105,7 +111,7 @@ HOSTILE: dict[str, tuple[Spoil, str, str]] = {
     ),
     "cannot be loaded": (lambda f: write_version(f, b"not a number"), "load_failed", "holds no number"),
     "nothing in it": (
-        lambda f: [path.unlink() for path in (manifest(f), f / "model.fake")],
+        emptied,
         "artifact_unrecognised",
         "it holds no file",
     ),

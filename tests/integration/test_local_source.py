@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from foretell.errors import OperatorError, PathMissing, UnrecognisedArtifact, UntrustedArtifact
+from foretell.errors import IntegrityError, OperatorError, PathMissing, UnrecognisedArtifact, UntrustedArtifact
 from tests.versions import local, manifest_of, write_bare, write_version
 
 
@@ -212,7 +212,7 @@ def test_stamps_stay_until_something_is_touched(tmp_path: Path) -> None:
 
 
 def test_what_is_not_there_is_the_operators_to_mend(tmp_path: Path) -> None:
-    with pytest.raises(PathMissing, match="There is no model at .*nowhere"):
+    with pytest.raises(PathMissing, match=r"There is no model at .*nowhere"):
         local(tmp_path / "nowhere").scan()
 
 
@@ -233,5 +233,5 @@ def test_a_file_that_is_gone_before_it_is_opened_is_missing(tmp_path: Path) -> N
     write_bare(tmp_path / "iris" / "v1")
     found = source.scan()[0]
     (found.folder / "model.fake").unlink()
-    with pytest.raises(Exception, match="model.fake is missing"), source.open(found):
+    with pytest.raises(IntegrityError, match=r"model\.fake is missing"), source.open(found):
         pass

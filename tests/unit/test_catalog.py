@@ -10,7 +10,13 @@ from foretell.lifecycle.catalog import Catalog, CatalogHolder, Entry, Reason
 from foretell.lifecycle.states import State
 from tests.versions import failed, ready
 
-SHOP = [ready("iris", "v2"), ready("iris", "v10"), failed("iris", "v11"), ready("churn", "2026-11-01"), failed("bad", "v1")]
+SHOP = [
+    ready("iris", "v2"),
+    ready("iris", "v10"),
+    failed("iris", "v11"),
+    ready("churn", "2026-11-01"),
+    failed("bad", "v1"),
+]
 
 
 @pytest.mark.parametrize(
@@ -120,12 +126,12 @@ def test_other_default_models_pass(entries: list[Entry], default: str | None) ->
     [("any", True), ("all", False), (["iris"], True), (["iris", "churn"], True), (["bad"], False), (["absent"], False)],
 )
 def test_readiness_follows_the_policy(policy: str | list[str], expected: bool) -> None:
-    assert Catalog.of(SHOP).is_ready(policy) is expected  # type: ignore[arg-type]
+    assert Catalog.of(SHOP).is_ready(policy) is expected
 
 
 @pytest.mark.parametrize("policy", ["any", "all", [], ["iris"]])
 def test_a_server_without_any_model_is_not_ready(policy: str | list[str]) -> None:
-    assert not Catalog().is_ready(policy)  # type: ignore[arg-type]
+    assert not Catalog().is_ready(policy)
 
 
 def test_versions_stand_oldest_first_and_models_by_name() -> None:

@@ -42,9 +42,9 @@ class Silent(Exception):
     ids=lambda error: type(error).__name__,
 )  # fmt: skip
 def test_whatever_a_model_raises_is_an_artifact_error(raised: BaseException) -> None:
-    with pytest.raises(LoadFailed, match=f"^loading the model raised {type(raised).__name__}: .+"):
-        with artifact_faults("loading"):
-            raise raised
+    words = f"^loading the model raised {type(raised).__name__}: .+"
+    with pytest.raises(LoadFailed, match=words), artifact_faults("loading"):
+        raise raised
 
 
 def test_what_is_not_the_models_passes() -> None:

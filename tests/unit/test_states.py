@@ -25,7 +25,7 @@ LEGAL = {
 PAIRS = list(itertools.product(State, Event))
 
 
-@pytest.mark.parametrize(("state", "event"), PAIRS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("state", "event"), PAIRS, ids=str)
 def test_every_pair_leads_where_the_table_says_or_is_refused(state: State, event: Event) -> None:
     expected = LEGAL.get(f"{state} + {event}")
     if expected is None:

@@ -222,7 +222,7 @@ class Catalog:
 class CatalogHolder:
     """Where the current catalog stands. ``current`` is read freely; only ``swap`` changes it, by one assignment.
 
-    Listeners hear of every swap that changed who answers, after it, in the event loop's thread.
+    Listeners hear, in the event loop's thread, of every swap that changed who answers or which model is the default.
     """
 
     __slots__ = ("_listeners", "current")
@@ -232,7 +232,7 @@ class CatalogHolder:
         self._listeners: tuple[Callable[[Catalog], None], ...] = ()
 
     def subscribe(self, listener: Callable[[Catalog], None]) -> None:
-        """Calls ``listener`` now and after each change of who answers."""
+        """Calls ``listener`` now and after each such change."""
         self._listeners = (*self._listeners, listener)
         listener(self.current)
 
