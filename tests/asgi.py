@@ -133,7 +133,9 @@ def ready(name: str, model: Model, settings: Settings | None = None, executor: M
 
 def failed(name: str) -> Entry:
     """A version that could not be loaded."""
-    return Entry(Ref(*name.split()), State.FAILED, Reason("integrity_failed", "model.skops was changed", "copy it again"))
+    return Entry(
+        Ref(*name.split()), State.FAILED, Reason("integrity_failed", "model.skops was changed", "copy it again")
+    )
 
 
 @dataclass

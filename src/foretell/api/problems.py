@@ -97,12 +97,12 @@ def encode(error: RequestError, request_id: str, *, show_values: bool) -> bytes:
         "type": TYPE_BASE + error.instance_code.replace("_", "-"),
         "title": _fit(error.instance_title, 160),
         "status": status_of(error),
-        "detail": _fit(error.detail, 1200),
+        "detail": _fit(error.detail, 1000),
         "code": error.instance_code,
         "request_id": request_id,
     }
     if error.hint:
-        document["hint"] = _fit(error.hint, 500)
+        document["hint"] = _fit(error.hint, 400)
     if error.faults:
         document["errors"] = []
         document["errors_total"] = error.faults_total
@@ -121,9 +121,9 @@ def _first(faults: tuple[Fault, ...], room: int, show_values: bool) -> Iterator[
 
 
 def _entry(fault: Fault, show_values: bool) -> dict[str, Any]:
-    entry: dict[str, Any] = {"message": _fit(fault.message, 400), "code": fault.code}
+    entry: dict[str, Any] = {"message": _fit(fault.message, 300), "code": _fit(fault.code, 64)}
     if fault.parameter is None:
-        entry = {"pointer": _fit(fault.pointer, 300), **entry}
+        entry = {"pointer": _fit(fault.pointer, 200), **entry}
     else:
         entry = {"parameter": _fit(fault.parameter, 200), **entry}
     if fault.row is not None:
@@ -132,9 +132,9 @@ def _entry(fault: Fault, show_values: bool) -> dict[str, Any]:
         if (value := getattr(fault, name)) is not None:
             entry[name] = _plain(value)
     if fault.value is not None and show_values:
-        entry["value"] = _fit(clip(fault.value), 400)
+        entry["value"] = _fit(clip(fault.value), 300)
     if fault.suggestion is not None:
-        entry["suggestion"] = _fit(fault.suggestion, 200)
+        entry["suggestion"] = _fit(fault.suggestion, 120)
     return entry
 
 
@@ -143,9 +143,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, bool | float) or (isinstance(value, int) and abs(value) < 1 << 53):
         return value
     if isinstance(value, list | tuple | set | frozenset):
-        names = [_fit(clip(str(item)), 80) for item in value]
-        more = len(names) - MAX_NAMES
-        return names if more <= 0 else [*names[:MAX_NAMES], f"… and {more} more"]
+        names = [_fit(clip(str(item)), 80) for item in list(value)[:MAX_NAMES]]
+        while len(orjson.dumps(names)) > 480:
+            names.pop()
+        more = len(value) - len(names)
+        return [*names, f"… and {more} more"] if more else names
     return _fit(str(value), 300)
 
 

@@ -19,6 +19,7 @@ from foretell.lifecycle.servable import Servable
 _SUMMARIES = {
     "predict": "One prediction",
     "predict_batch": "Many predictions",
+    "predict_batch_alias": "Many predictions, under another name",
     "predict_model": "One prediction from a named model",
     "predict_batch_model": "Many predictions from a named model",
     "predict_version": "One prediction from a named version",
@@ -82,7 +83,7 @@ def operation(name: str, path: str, target: Target | None, *, own: bool = False)
         tag = target.servable.ref.model
         summary = f"{summary} from {tag}"
     described: Schema = {
-        "operationId": re.sub(r"\W+", "_", f"{name}_{path}").strip("_"),
+        "operationId": re.sub(r"[^\w.-]+", "_", name + path).strip("_"),
         "summary": summary,
         "tags": [tag],
         "parameters": [_path_parameter(parameter) for parameter in re.findall(r"{(\w+)}", path)],

@@ -114,11 +114,11 @@ def _explain(
 
 
 async def _run(exchange: Exchange, ask: Ask, servable: Servable, receive: Receive) -> Prediction:
-    predicting = exchange.services.service.predict(ask)
-    if servable.executor.mode == "direct":
+    service, mode = exchange.services.service, servable.executor.mode
+    if mode == "direct":
         # over within a turn or two of the event loop: to watch for the caller's leaving would cost more than it saves
-        return await predicting
-    return await unless_disconnected(predicting, receive)
+        return await service.predict(ask)
+    return await unless_disconnected(service.predict(ask), receive)
 
 
 def _note(exchange: Exchange, prediction: Prediction) -> None:

@@ -42,7 +42,7 @@ def _predict_paths(prefix: str) -> Iterator[Path]:
     for base in (prefix, ""):
         yield Path("POST", f"{base}/predict", predict_single, "predict")
         yield Path("POST", f"{base}/predict/batch", predict_batch, "predict_batch")
-        yield Path("POST", f"{base}/predict_batch", predict_batch, "predict_batch")
+        yield Path("POST", f"{base}/predict_batch", predict_batch, "predict_batch_alias")
     for base, suffix in ((named, "_model"), (versioned, "_version")):
         yield Path("POST", f"{base}/predict", predict_single, f"predict{suffix}")
         yield Path("POST", f"{base}/predict/batch", predict_batch, f"predict_batch{suffix}")
