@@ -112,9 +112,12 @@ def _finite(outputs: Outputs) -> bool:
 
 
 def _steps(estimator: Any) -> tuple[list[_Method], Any]:
-    """The transforms before the last step, pipelines unrolled, and the last step."""
+    """The transforms before the last step, pipelines and searches unrolled, and the last step."""
+    from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
     from sklearn.pipeline import Pipeline
 
+    if type(estimator) in (GridSearchCV, RandomizedSearchCV) and hasattr(estimator, "best_estimator_"):
+        return _steps(estimator.best_estimator_)
     if type(estimator) is not Pipeline:
         return [], estimator
     transforms = [step.transform for _name, step in estimator.steps[:-1] if step not in (None, "passthrough")]

@@ -17,6 +17,7 @@ from foretell.runtimes.sklearn.parts import parts_of
 from foretell.runtimes.sklearn.predictor import Predictor
 from foretell.runtimes.sklearn.rows import feed_for, needs_frame
 from foretell.runtimes.sklearn.signature import feature_names, last_step, signature_of
+from foretell.runtimes.sklearn.structure import check_headers, check_structure
 from foretell.runtimes.sklearn.trusted import TRUSTED_TYPES
 
 _ZIP_MAGIC = b"PK\x03\x04"
@@ -73,9 +74,8 @@ class SklearnRuntime:
 
     def load(self, path: Path, signature: Signature | None, options: LoadOptions) -> SklearnModel:
         """Raises MissingLibrary, UntrustedArtifact, SignatureMissing or LoadFailed, nothing else."""
-        from foretell.runtimes.sklearn.structure import check_structure
-
         try:
+            check_headers(path)
             estimator = read_skops(path)
             if not hasattr(estimator, "predict"):
                 raise LoadFailed(

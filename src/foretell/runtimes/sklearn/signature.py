@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,7 +29,7 @@ def signature_of(estimator: Any) -> Signature:
         nullable = takes_missing(estimator)
         columns = tuple(Column(f"x{index}", nullable=nullable) for index in range(count))
         return Signature(columns, output=output_of(estimator), named=False)
-    encoded = dict(_encoded_columns(estimator, names))
+    encoded = {name: (known, closed) for name, known, closed in _encoded_columns(estimator, names)}
     text, missing = set(_text_columns(estimator)), _nullable_columns(estimator, names)
     columns = tuple(_column(name, encoded.get(name), name in text, name in missing) for name in names)
     return Signature(columns, output=output_of(estimator))
@@ -61,9 +62,23 @@ def _nullable_columns(estimator: Any, names: list[str]) -> set[str]:
     found: dict[str, bool] = {}
     for _name, transformer, columns in first.transformers_:
         takes = transformer == "drop" or (after if transformer == "passthrough" else _swallows(transformer, after))
-        for name in column_names(columns, names):
-            found[name] = found.get(name, True) and takes
+        for place, name in enumerate(column_names(columns, names)):
+            found[name] = found.get(name, True) and takes and not _fails_on_missing(transformer, place)
     return {name for name, takes in found.items() if takes}
+
+
+def _fails_on_missing(transformer: Any, place: int) -> bool:
+    """Whether an encoder that fails on what it does not know meets a missing value it has never seen."""
+    for _name, step in getattr(transformer, "steps", [("", transformer)]):
+        if type(step).__name__.endswith("Imputer"):
+            return False
+        if getattr(step, "handle_unknown", "") == "error" and hasattr(step, "categories_"):
+            return not any(value is None or _nan(value) for value in step.categories_[place])
+    return False
+
+
+def _nan(value: Any) -> bool:
+    return isinstance(value, float) and math.isnan(value)
 
 
 def _swallows(transformer: Any, after: bool) -> bool:
@@ -155,17 +170,30 @@ def _zeros(estimator: Any, columns: int) -> Any:
     return pandas.DataFrame(np.zeros((1, columns)), columns=names)
 
 
-def _column(name: str, categories: list[Any] | None, text: bool, nullable: bool) -> Column:
+def _column(name: str, encoded: tuple[list[Any], bool] | None, text: bool, nullable: bool) -> Column:
     if text:
         return Column(name, ColumnType.STRING)
-    if categories is None:
+    if encoded is None:
         return Column(name, nullable=nullable)
-    known = tuple(value for value in categories if isinstance(value, str))[:_DOCUMENTED_CATEGORIES]
-    return Column(name, ColumnType.CATEGORY, nullable=nullable, categories=known or None)
+    categories, closed = encoded
+    known = tuple(value for value in categories if isinstance(value, str))
+    return Column(
+        name,
+        ColumnType.CATEGORY,
+        nullable=nullable,
+        categories=known if closed else known[:_DOCUMENTED_CATEGORIES],
+        closed=closed,
+    )
 
 
-def _encoded_columns(estimator: Any, names: list[str]) -> Iterator[tuple[str, list[Any]]]:
-    """Columns with texts as categories, from fitted encoders that see the input's own columns."""
+Encoded = tuple[str, list[Any], bool]
+
+
+def _encoded_columns(estimator: Any, names: list[str]) -> Iterator[Encoded]:
+    """Columns with texts as categories, from fitted encoders that see the input's own columns.
+
+    Each with what the encoder knows, and whether it fails on anything else: then the list is closed.
+    """
     for part, _holder in parts_of(estimator):
         if type(part).__name__ == "ColumnTransformer" and hasattr(part, "transformers_"):
             for _name, transformer, columns in part.transformers_:
@@ -173,16 +201,17 @@ def _encoded_columns(estimator: Any, names: list[str]) -> Iterator[tuple[str, li
     yield from _encoded(estimator, names)
 
 
-def _encoded(transformer: Any, columns: list[str]) -> Iterator[tuple[str, list[Any]]]:
+def _encoded(transformer: Any, columns: list[str]) -> Iterator[Encoded]:
     for _name, step in getattr(transformer, "steps", [("", transformer)]):
         kind = type(step).__name__
         if kind == "SimpleImputer":
             continue
         if kind not in _ENCODERS or len(getattr(step, "categories_", ())) != len(columns):
             return
+        closed = getattr(step, "handle_unknown", "") == "error"
         for name, categories in zip(columns, step.categories_, strict=True):
             if any(isinstance(value, str) for value in categories):
-                yield name, list(categories)
+                yield name, list(categories), closed
         return
 
 

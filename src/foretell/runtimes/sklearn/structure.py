@@ -7,8 +7,11 @@ holds, once at load, what the compiled code takes for granted.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 
@@ -20,19 +23,53 @@ _TREE_LEAF = -1
 
 def check_structure(estimator: Any) -> None:
     """Raises LoadFailed where an index or a shape inside the estimator leaves its bounds."""
-    for part, holder in parts_of(estimator):
-        for cls in type(part).__mro__:
-            check = _CHECKS.get(f"{cls.__module__}.{cls.__name__}")
-            if check is not None:
-                check(part, holder)
+    parts = list(parts_of(estimator))
+    for checks in (_CHECKS, _CHECKS_BY_CALLING):
+        for part, holder in reversed(parts):
+            for cls in type(part).__mro__:
+                check = checks.get(f"{cls.__module__}.{cls.__name__}")
+                if check is not None:
+                    check(part, holder)
+    for part, _holder in parts:
         if hasattr(part, "cluster_centers_"):
             _require(np.shape(part.cluster_centers_)[1:] == (part.n_features_in_,), part, "cluster centres")
 
 
+def check_headers(path: Path) -> None:
+    """The one thing that has to be known before a tree is built: that its list of class counts is as long as it says.
+
+    Building a tree reads that many counts from the list, whatever its length. Raises LoadFailed, or what reading a
+    damaged archive raises.
+    """
+    with ZipFile(path) as archive:
+        content = archive.read("schema.json")
+        if b'"TreeNode"' not in content:
+            return
+        nodes: dict[Any, Any] = {}
+        headers = []
+        waiting = [json.loads(content)]
+        while waiting:
+            node = waiting.pop()
+            if isinstance(node, dict):
+                if node.get("__loader__") == "TreeNode":
+                    headers.append(node["__reduce__"]["args"]["content"])
+                if "__id__" in node and node.get("__loader__") != "CachedNode":
+                    nodes[node["__id__"]] = node
+                waiting.extend(node.values())
+            elif isinstance(node, list):
+                waiting.extend(node)
+        for header in headers:
+            _features, counts, outputs = (nodes.get(item.get("__id__"), item) for item in header)
+            with archive.open(counts["file"]) as file:
+                listed = np.lib.format.read_magic(file) and np.lib.format.read_array_header_1_0(file)[0]
+            _require(listed == (json.loads(outputs["content"]),), "Tree", "class counts")
+
+
 def _require(holds: bool, part: Any, what: str) -> None:
     if not holds:
+        kind = part if isinstance(part, str) else type(part).__name__
         raise LoadFailed(
-            f"the {what} of a {type(part).__name__} are inconsistent: the file is damaged or was crafted",
+            f"the {what} of a {kind} are inconsistent: the file is damaged or was crafted",
             hint="Write the file again from the fitted estimator.",
         )
 
@@ -152,9 +189,12 @@ def _within(indices: Any, stop: int) -> bool:
 
 
 _HIST = "sklearn.ensemble._hist_gradient_boosting.gradient_boosting.BaseHistGradientBoosting"
+# These call the model's own parts to learn a shape, and come when those are known to be sound.
+_CHECKS_BY_CALLING: dict[str, Callable[[Any, Any], None]] = {
+    "sklearn.ensemble._gb.BaseGradientBoosting": _check_gradient_boosting,
+}
 _CHECKS: dict[str, Callable[[Any, Any], None]] = {
     "sklearn.tree._tree.Tree": _check_tree,
-    "sklearn.ensemble._gb.BaseGradientBoosting": _check_gradient_boosting,
     _HIST: _check_hist_gradient_boosting,
     "sklearn.neighbors._kd_tree.BinaryTree64": _check_neighbour_tree,
     "sklearn.neighbors._kd_tree.BinaryTree32": _check_neighbour_tree,
