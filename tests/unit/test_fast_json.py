@@ -208,7 +208,12 @@ def test_made_up_names_are_not_taken_at_the_top_level() -> None:
 def test_the_fast_way_goes_on_after_any_refusal() -> None:
     decoders = compiled(FOUR)
     good = b'{"features": [[1, 2, 3, 4]]}'
-    for bad in (b'{"features": [[1, 2, 3, true]]}', b'{"features": [[1, 2, 3]]}', b'{"features": [', b'{"features": 1}'):
+    for bad in (
+        b'{"features": [[1, 2, 3, true]]}',
+        b'{"features": [[1, 2, 3]]}',
+        b'{"features": [',
+        b'{"features": 1}',
+    ):
         assert decoders.batch(bad) is None
         assert isinstance(decoders.batch(good), Matrix)
 

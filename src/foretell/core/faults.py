@@ -129,7 +129,7 @@ class Faults:
         the request has this fault alone.
         """
         kept = self._malformed if malformed else self._invalid
-        self._note(code, malformed)
+        self.count(code, malformed=malformed)
         if self.total == 1:
             self._detail = detail
         if len(kept) >= KEPT:
@@ -140,12 +140,13 @@ class Faults:
 
     def include(self, fault: Fault) -> None:
         """Counts a fault that is already made."""
-        self._note(fault.code, not fault.readable)
+        self.count(fault.code, malformed=not fault.readable)
         kept = self._invalid if fault.readable else self._malformed
         if len(kept) < KEPT:
             kept.append(fault)
 
-    def _note(self, code: str, malformed: bool) -> None:
+    def count(self, code: str, *, malformed: bool) -> None:
+        """Counts a fault without keeping it: for those of which enough are kept."""
         self.total += 1
         self._codes.add(code)
         self._any_malformed |= malformed

@@ -29,6 +29,9 @@ _KEYS = frozenset({b"features", b"instances"})
 _OPENING = ord("[")
 _EXACT = 2.0**53  # up to here every whole number is a float64
 
+# what simdjson raises for bodies it does not take: text that is no JSON, numbers beyond 64 bits, values of other types
+_REFUSALS = (ValueError, TypeError, RuntimeError, LookupError)
+
 
 class _Parsers(threading.local):
     """One simdjson parser for each thread, as it keeps its memory and is not re-entrant."""
@@ -88,7 +91,7 @@ def _matrix_decoder(signature: Signature, limits: BodyLimits) -> Callable[[bytes
             if np.count_nonzero(np.frombuffer(body, dtype=np.uint8) == _OPENING) != count + 1:
                 return None
             values = np.frombuffer(rows.as_buffer(of_type="d"), dtype=np.float64)
-        except (ValueError, TypeError):
+        except _REFUSALS:
             return None
         return judge.judged(values.reshape(count, columns))
 

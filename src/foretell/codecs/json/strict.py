@@ -16,9 +16,9 @@ import numpy as np
 
 from foretell.core.cells import kind_of, real_number, whole_number
 from foretell.core.document import Document, Unreadable
-from foretell.core.faults import Faults, clip, listed, malformed
+from foretell.core.faults import KEPT, Faults, clip, listed, malformed
 from foretell.core.limits import BodyLimits
-from foretell.errors import Fault
+from foretell.errors import Fault, InvalidInput, MalformedRequest
 
 MAX_DEPTH = 256
 """Deeper than this the parser itself could not go; ``limits.max_depth`` may only be stricter."""
@@ -131,27 +131,32 @@ def _value(text: str, body: bytes, limits: BodyLimits) -> Any:
     return value
 
 
-def _duplicates(value: Any) -> Exception:
+def _duplicates(value: Any) -> MalformedRequest | InvalidInput:
     faults = Faults()
-    for steps, item in _walk(value, ()):
+    for steps, item in _containers(value):
         if isinstance(item, _Twice):
             for key in item.keys_twice:
+                if faults.total >= KEPT:
+                    faults.count("duplicate_key", malformed=True)
+                    continue
                 message = f"the key '{clip(key)}' stands more than once in one object"
                 faults.add("duplicate_key", message, (*steps, key), malformed=True)
     return faults.error()
 
 
 def _check_surrogates(value: Any) -> None:
-    for steps, item in _walk(value, ()):
-        texts = item if isinstance(item, dict) else (item,) if isinstance(item, str) else ()
-        for text in texts:
-            if not text.isascii() and _half(text):
+    for steps, item in _containers(value):
+        for step, inner in item.items() if isinstance(item, dict) else enumerate(item):
+            if _half(step) or _half(inner):
                 detail = "The body has half of a surrogate pair in a \\u escape, which is no character."
-                place = tuple("?" if isinstance(step, str) and _half(step) else step for step in steps)
+                place = ["?" if _half(part) else part for part in (*steps, step)]
                 raise malformed("malformed_json", "half of a surrogate pair", detail, place=place)
 
 
-def _half(text: str) -> bool:
+def _half(text: Any) -> bool:
+    """Whether it is a text that holds half of a surrogate pair."""
+    if not isinstance(text, str) or text.isascii():
+        return False
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:
@@ -159,16 +164,17 @@ def _half(text: str) -> bool:
     return False
 
 
-def _walk(value: Any, steps: Steps) -> Iterator[tuple[Steps, Any]]:
-    """Every value inside ``value``, itself included, with the way to it. The depth is bounded by then."""
-    waiting: list[tuple[Steps, Any]] = [(steps, value)]
+def _containers(value: Any) -> Iterator[tuple[Steps, dict[str, Any] | list[Any]]]:
+    """Every object and list inside ``value``, itself included, with the way to it."""
+    waiting: list[tuple[Steps, Any]] = [((), value)]
     while waiting:
         steps, item = waiting.pop()
-        yield steps, item
         if isinstance(item, dict):
-            waiting.extend([((*steps, key), inner) for key, inner in item.items()])
+            yield steps, item
+            waiting.extend([((*steps, key), inner) for key, inner in item.items() if isinstance(inner, dict | list)])
         elif isinstance(item, list):
-            waiting.extend([((*steps, index), inner) for index, inner in enumerate(item)])
+            yield steps, item
+            waiting.extend([((*steps, i), inner) for i, inner in enumerate(item) if isinstance(inner, dict | list)])
 
 
 # -- what the object is ------------------------------------------------------------------------------------------------
@@ -205,7 +211,7 @@ def _version(value: dict[str, Any]) -> tuple[str | None, tuple[Fault, ...]]:
     return None, (Fault("wrong_type", message, "/model_version", expected="string", got=kind_of(version)),)
 
 
-def _no_rows_key(value: dict[str, Any]) -> Exception:
+def _no_rows_key(value: dict[str, Any]) -> MalformedRequest:
     holds = f"has {listed(value)}" if value else "is an empty object"
     detail = f"The body {holds}, but neither 'features' nor 'instances'; send {{\"features\": [[...], [...]]}}."
     return malformed("features_missing", "'features' is missing", detail)
