@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +16,6 @@ from foretell.core.identity import Ref
 from foretell.core.manifest import MANIFEST_MAX_BYTES, Artifact, Manifest
 from foretell.core.signature import Column, Signature
 from foretell.errors import PackagingError, VersionExists
-from foretell.packaging import folder as folders
 from foretell.packaging.folder import VersionFolder, artifact_of, new_version, next_version, store_manifest
 
 
@@ -91,11 +91,11 @@ def test_a_kill_between_writing_and_publishing_leaves_no_version(
 
     target = VersionFolder.at(tmp_path / "iris" / "v1")
     monkeypatch.setattr(Path, "rename", killed)
-    monkeypatch.setattr(folders.shutil, "rmtree", lambda *_args, **_more: None)  # a killed process tidies nothing up
+    monkeypatch.setattr(shutil, "rmtree", lambda *_args, **_more: None)  # a killed process tidies nothing up
     with pytest.raises(Killed), new_version(target) as hidden:
         (hidden / "model.onnx").write_bytes(b"x")
     assert not target.path.exists()
-    left = [name for name in os.listdir(tmp_path / "iris") if not name.startswith(".")]
+    left = [path for path in (tmp_path / "iris").iterdir() if not path.name.startswith(".")]
     assert left == [], "what is left is hidden, and no source looks at hidden folders"
     monkeypatch.undo()
     with new_version(target) as hidden:

@@ -15,7 +15,8 @@ from foretell.packaging.estimators import Estimator, LightGBMEstimator, XGBoostE
 from foretell.packaging.sample import Sample
 
 _INSTALL = "pip install 'foretell[convert,onnx]'"
-_BOOSTED_OPSETS = {"": 15, "ai.onnx.ml": 3}
+_OPSETS = {"": 18, "ai.onnx.ml": 3}
+"""What every converter here can write: some know no newer operators of ai.onnx.ml."""
 
 
 class Converted:
@@ -28,7 +29,7 @@ class Converted:
         self._estimator = estimator
         self.names = estimator.names
         self.width = estimator.width
-        self.title = f"{estimator.title} as ONNX"
+        self.title = estimator.title
         self.distributions: Sequence[str] = (*estimator.distributions, "onnxruntime", "onnx", "skl2onnx")
 
     def answers(self, example: Any, sample: Sample) -> Answers | None:
@@ -39,7 +40,9 @@ class Converted:
 
     def write(self, folder: Path, signature: Signature | None) -> Path:
         if signature is None:
-            raise NotStorable(f"{self.title} needs example rows: the types of its inputs come from them")
+            raise NotStorable(
+                f"{self.title} cannot be converted without example rows: the types of its inputs come from them"
+            )
         try:
             converted = _convert(self._estimator, signature)
         except ImportError as error:
@@ -73,13 +76,13 @@ def _convert_sklearn(model: Any, signature: Signature) -> Any:
     from skl2onnx import convert_sklearn
     from skl2onnx.common import data_types as types
 
-    boosted = _register_boosters()
+    _register_boosters()
     classifies = signature.output.kind == "classification" and hasattr(model, "predict_proba")
     return convert_sklearn(
         model,
         initial_types=_inputs(signature, types),
         options={id(model): {"zipmap": False}} if classifies else None,
-        target_opset=_BOOSTED_OPSETS if boosted else None,
+        target_opset=_OPSETS,
     )
 
 
@@ -125,11 +128,11 @@ def _column_type(column: Column, types: Any) -> Any:
             return types.FloatTensorType([None, 1])
 
 
-def _register_boosters() -> bool:
+def _register_boosters() -> None:
     """Teaches skl2onnx the boosters that may stand inside a pipeline; only those whose library is loaded can."""
     loaded = [name for name in ("lightgbm", "xgboost") if name in sys.modules]
     if not loaded:
-        return False
+        return
     from skl2onnx import update_registered_converter
     from skl2onnx.common.shape_calculator import (
         calculate_linear_classifier_output_shapes as classifier,
@@ -153,7 +156,6 @@ def _register_boosters() -> bool:
 
         update_registered_converter(xgboost.XGBClassifier, "XGBoostXGBClassifier", classifier, xgb, options=options)
         update_registered_converter(xgboost.XGBRegressor, "XGBoostXGBRegressor", regressor, xgb)
-    return True
 
 
 def _free_rows(onnx_model: Any) -> None:

@@ -38,6 +38,10 @@ class Estimator:
             )
         if not hasattr(model, "predict"):
             raise NotStorable(f"{self._title(model)} has no predict method, so there is nothing to serve")
+        if not hasattr(model, "__sklearn_tags__"):
+            raise NotStorable(
+                f"{self._title(model)} is no scikit-learn estimator, and only those are stored", hint=ONNX_HINT
+            )
         self.model = model
         self._refuse_unfitted()
 
@@ -117,8 +121,6 @@ class Estimator:
                 check_is_fitted(self.model)
         except NotFittedError:
             raise PackagingError(f"{self.title} is not fitted", hint="call fit(X, y) before packaging") from None
-        except TypeError:
-            return  # no estimator by scikit-learn's definition (no fit): then it needs none
 
     @staticmethod
     def _title(model: Any) -> str:

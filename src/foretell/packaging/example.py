@@ -65,6 +65,12 @@ class Example:
             raise PackagingError(f"{len(given)} feature names for {len(self.sample.columns)} columns")
         return replace(self, sample=self.sample.renamed([str(name) for name in given], named=True))
 
+    @property
+    def single(self) -> bool:
+        """Whether any number of the rows as given has single precision."""
+        dtypes = list(self.raw.dtypes) if is_frame(self.raw) else [getattr(self.raw, "dtype", None)]
+        return any(dtype is not None and dtype.kind == "f" and dtype.itemsize < 8 for dtype in dtypes)
+
     def spread(self, most: int) -> Example:
         """At most so many rows, evenly spaced."""
         rows = spread(self.sample.count, most)

@@ -16,7 +16,7 @@ from foretell.core.values import Outputs
 from foretell.errors import ConversionDiffers, NotStorable, PackagingError, SignatureMissing, UntrustedArtifact
 from foretell.packaging.classes import check_labels, with_class_names
 from foretell.packaging.columns import Declared, describe_columns, retyped
-from foretell.packaging.equality import SHOWN_MAX, Answers, differences
+from foretell.packaging.equality import RTOL_SINGLE, SHOWN_MAX, Answers, differences
 from foretell.packaging.estimators import ONNX_HINT
 from foretell.packaging.example import Example
 from foretell.packaging.folder import VersionFolder, artifact_of, new_version, store_manifest
@@ -151,7 +151,7 @@ class _Work:
         self.progress("asking the written model")
         loaded = self._load(artifact, signature)
         try:
-            outputs = self._checked(loaded, checked.sample, signature, answers)
+            outputs = self._checked(loaded, checked, signature, answers)
             golden, signature = self._golden(loaded, checked.sample, outputs, signature)
         finally:
             loaded.close()
@@ -193,11 +193,14 @@ class _Work:
                 f"{self.subject.title} holds types that are not served: {error.detail}", hint=ONNX_HINT
             ) from error
 
-    def _checked(self, loaded: Model, sample: Sample, signature: Signature, answers: Answers | None) -> Outputs:
+    def _checked(self, loaded: Model, example: Example, signature: Signature, answers: Answers | None) -> Outputs:
         """What the written model answers, held against the object given. Raises ConversionDiffers."""
+        sample = example.sample
+        # rows given as float32 let the object itself compute in float32
+        rtol = max(self.subject.rtol, RTOL_SINGLE) if example.single else self.subject.rtol
         try:
             outputs = loaded.predict(sample.inputs(signature))
-            found = differences(answers, outputs, self.subject.rtol) if answers is not None else []
+            found = differences(answers, outputs, rtol) if answers is not None else []
         except Exception as error:
             # a library may raise anything on rows it was not built for
             raise ConversionDiffers(
@@ -206,11 +209,12 @@ class _Work:
             ) from error
         if not found:
             return outputs
-        count = f"{len(found)} of {sample.count} example rows (allowed: {self.subject.rtol:g} relative)"
+        count = f"{len(found)} of {sample.count} example rows (allowed: {rtol:g} relative)"
         shown = "\n  ".join(str(difference) for difference in found[:SHOWN_MAX])
         more = f"\n  and {len(found) - SHOWN_MAX} more" if len(found) > SHOWN_MAX else ""
         raise ConversionDiffers(
-            f"what was written answers differently from {self.subject.title} given, in {count}:\n  {shown}{more}",
+            f"the {self.runtime.name} model that was written answers differently from the {self.subject.title} given, "
+            f"in {count}:\n  {shown}{more}",
             hint=_why_differs(self.runtime.name, self.order.format),
         )
 
