@@ -100,8 +100,8 @@ def open_loader(settings: Settings) -> Loader:
     policy = ExecutionPolicy(settings.execution.mode, settings.execution.max_call_ms, settings.limits.max_waiting_rows)
     limits = settings.limits.body
 
-    async def measured(model: Model, _: Signature, examples: Inputs) -> tuple[Executor, Measured]:
-        return await prepare(model, examples, policy)
+    async def measured(model: Model, _: Signature, examples: Inputs, refused: bool) -> tuple[Executor, Measured]:
+        return await prepare(model, examples, policy, refused=refused)
 
     def decoders(signature: Signature) -> Mapping[str, Decoders]:
         compiled = json_codec.compile(signature, limits)

@@ -122,7 +122,7 @@ class FakeCosts:
         return {"call_ms": {}}
 
 
-async def fake_prepare(model: Model, signature: Signature, inputs: Inputs) -> tuple[Executor, FakeCosts]:  # noqa: ARG001
+async def fake_prepare(model: Model, *_: object) -> tuple[Executor, FakeCosts]:
     """A ``foretell.lifecycle.loader.Prepare`` that measures nothing."""
     return FakeExecutor(model), FakeCosts()
 

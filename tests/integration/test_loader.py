@@ -174,18 +174,25 @@ def test_a_model_that_answers_for_too_many_rows_is_not_promoted(tmp_path: Path) 
     case.refused(LoadFailed, "answers of shape")
 
 
-def test_a_model_may_refuse_rows_that_were_guessed(tmp_path: Path) -> None:
-    case = packaged(tmp_path, signature=CATEGORY, respond=raising(ValueError("unknown category 'text'")))
-    assert case.load().state is State.READY
-
-
 def loader(case: Case, prepare: Any = fake_prepare, decoders: Any = lambda _: {}) -> Loader:
     return Loader(open_files=case.world.open, get_runtime=case.world.get_runtime, prepare=prepare, decoders=decoders)
 
 
+def test_a_model_may_refuse_rows_that_were_guessed_which_are_no_example_then(tmp_path: Path) -> None:
+    told: list[bool] = []
+
+    async def prepare(model: Model, signature: Signature, inputs: Inputs, refused: bool) -> tuple[Executor, Costs]:
+        told.append(refused)
+        return await fake_prepare(model)
+
+    case = packaged(tmp_path, signature=CATEGORY, respond=raising(ValueError("unknown category 'text'")))
+    servable = case.load(loader(case, prepare))
+    assert (servable.state, servable.example, told) == (State.READY, None, [True])
+
+
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1)], ids=repr)
 def test_a_model_that_fails_while_it_is_measured_is_refused(tmp_path: Path, error: BaseException) -> None:
-    async def prepare(model: Model, signature: Signature, inputs: Inputs) -> tuple[Executor, Costs]:
+    async def prepare(model: Model, signature: Signature, inputs: Inputs, refused: bool) -> tuple[Executor, Costs]:
         raise error
 
     case = packaged(tmp_path)
@@ -195,8 +202,8 @@ def test_a_model_that_fails_while_it_is_measured_is_refused(tmp_path: Path, erro
 def test_what_cannot_be_described_is_refused_and_its_executor_closed(tmp_path: Path) -> None:
     opened: list[FakeExecutor] = []
 
-    async def prepare(model: Model, signature: Signature, inputs: Inputs) -> tuple[Executor, Costs]:
-        executor, costs = await fake_prepare(model, signature, inputs)
+    async def prepare(model: Model, signature: Signature, inputs: Inputs, refused: bool) -> tuple[Executor, Costs]:
+        executor, costs = await fake_prepare(model, signature, inputs, refused)
         assert isinstance(executor, FakeExecutor)
         opened.append(executor)
         return executor, costs

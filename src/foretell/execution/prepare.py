@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,16 +39,23 @@ class Measured:
         return {**choice, **self.costs.to_document()}
 
 
-async def prepare(model: Model, examples: Inputs, policy: ExecutionPolicy) -> tuple[Executor, Measured]:
+async def prepare(
+    model: Model, examples: Inputs, policy: ExecutionPolicy, *, refused: bool = False
+) -> tuple[Executor, Measured]:
     """Measures ``model`` on rows like ``examples`` (at least one) and gives the executor it should run on.
 
-    The calls are made off the event loop: other versions may be answering. Raises what the model raises.
+    The calls are made off the event loop: other versions may be answering. Raises what the model raises; but where it
+    is known to refuse these rows (``refused``), the time of a refusal stands for that of a call.
     """
-    costs = Costs(await asyncio.to_thread(measure_calls, lambda rows: model.predict(repeated(examples, rows))))
+
+    def call(rows: int) -> None:
+        with contextlib.suppress(*([Exception] if refused else [])):
+            model.predict(repeated(examples, rows))
+
+    costs = Costs(await asyncio.to_thread(measure_calls, call))
     if policy.mode == "auto" and choose(Costs(costs.call_ms, 0.0), policy.max_call_ms).mode == "threaded":
         # only where a thread that costs the loop nothing would be taken does the lag matter
-        one = repeated(examples, 1)
-        costs = Costs(costs.call_ms, await measure_loop_lag(lambda: model.predict(one)))
+        costs = Costs(costs.call_ms, await measure_loop_lag(lambda: call(1)))
     choice = choose(costs, policy.max_call_ms, policy.mode)
     make = DirectExecutor if choice.mode == "direct" else ThreadedExecutor
     executor = make(model, max_rows=choice.max_rows, max_waiting_rows=policy.max_waiting_rows)

@@ -7,7 +7,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -27,8 +27,11 @@ _log = structlog.get_logger("foretell.lifecycle")
 _TEXT_CHARS = 300
 _ABSOLUTE_PATH = re.compile(r"(?<![\w./:])/(?:[^\s/'\":,;()<>]+/)+([^\s/'\":,;()<>]*)")
 
-Prepare = Callable[[Model, Signature, Inputs], Awaitable[tuple[Executor, Costs]]]
-"""Measures a warm model with these rows, chooses how it runs, and opens its executor. Awaited on the event loop."""
+Prepare = Callable[[Model, Signature, Inputs, bool], Awaitable[tuple[Executor, Costs]]]
+"""Measures a warm model with these rows, chooses how it runs, and opens its executor. Awaited on the event loop.
+
+The last argument says that the model is known to refuse these rows, so that what it raises on them is no failure.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,8 @@ def try_model(loaded: Loaded) -> Trial:
             outputs = warm(model, trial)
             if outputs is None:
                 _log.warning("model_warmup_skipped", model=found.ref.model, version=found.ref.version)
-            elif found.manifest is not None and found.manifest.golden:
+                return replace(trial, features=None, refused=True)
+            if found.manifest is not None and found.manifest.golden:
                 check_golden(found.manifest, outputs)
             return trial
     except ArtifactError:
@@ -115,7 +119,7 @@ class Loader:
         model, executor = loaded.model, None
         try:
             with artifact_faults("measuring", KeyboardInterrupt, asyncio.CancelledError):
-                executor, costs = await self._prepare(model, model.signature, trial.inputs)
+                executor, costs = await self._prepare(model, model.signature, trial.inputs, trial.refused)
             with artifact_faults("describing", KeyboardInterrupt):
                 return self._servable(loaded, trial, executor, costs, time.perf_counter() - started)
         except ArtifactError:

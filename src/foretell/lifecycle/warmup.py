@@ -30,12 +30,14 @@ class Trial:
     """Rows to try a model with.
 
     ``features`` is one of them as a caller would send it, or None where callers cannot send such a row. ``guessed``
-    says that values had to be made up whose kind the signature does not tell, so that a model may rightly refuse them.
+    says that values had to be made up whose kind the signature does not tell, so that a model may rightly refuse them;
+    ``refused`` that it did.
     """
 
     inputs: Inputs
     features: Any = None
     guessed: bool = False
+    refused: bool = False
 
 
 def trial_of(signature: Signature, manifest: Manifest | None, label: str) -> Trial:
