@@ -200,7 +200,7 @@ def test_any_column_of_one_type_and_nulls_comes_back_as_it_was(column: tuple[Col
 @given(columns())
 @settings(max_examples=200)
 def test_a_frame_gives_the_same_values_and_types_as_its_cells(column: tuple[ColumnType, list[Any]]) -> None:
-    kind, given_cells = column
+    _kind, given_cells = column
     framed = read_sample(pd.DataFrame({"a": pd.Series(given_cells, dtype=object)}))
     assert (types(framed), cells(framed)) == (
         types(read_sample({"a": given_cells})),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -51,12 +52,12 @@ def check(
         raise SettingsError(
             "nothing to check: no path was given and FORETELL_MODELS is not set", hint="foretell check PATH"
         )
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is the report's
     registry = installed()
     curl = partial(curl_line, port=settings.port, prefix=settings.prefix)
     doctor = Doctor(LocalSource(where, registry.recognise), registry, settings.execution.threads, curl)
     progress = Console(stderr=True)
-    with progress.status("looking") if progress.is_terminal and not as_json else nullcontext() as status:
+    spinner = progress.status("looking") if progress.is_terminal and not as_json else nullcontext()
+    with _events_on_stderr(), spinner as status:
         report = doctor.examine(where, _silent if status is None else status.update)
     if as_json:
         sys.stdout.write(orjson.dumps(report.to_document(), option=orjson.OPT_INDENT_2).decode() + "\n")
@@ -64,6 +65,19 @@ def check(
         _show(Console(), report)
     if not report.servable:
         raise typer.Exit(ArtifactError.exit_code)
+
+
+@contextmanager
+def _events_on_stderr() -> Iterator[None]:
+    """What the loader has to say goes to standard error meanwhile: standard output is the report's."""
+    configured, before = structlog.is_configured(), structlog.get_config()
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
+        if configured:
+            structlog.configure(**before)
 
 
 def _silent(_what: str) -> None:

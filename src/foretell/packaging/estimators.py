@@ -90,10 +90,12 @@ class Estimator:
     def answers(self, example: Any, sample: Sample) -> Answers | None:
         rows = self._native(example, sample)
         try:
-            predictions = np.asarray(self.model.predict(rows))
-            several = predictions.ndim > 1 and predictions.shape[1] > 1
-            probable = not several and hasattr(self.model, "predict_proba")
-            probabilities = np.asarray(self.model.predict_proba(rows)) if probable else None
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # what it warns of concerns its author's rows, not what is written
+                predictions = np.asarray(self.model.predict(rows))
+                several = predictions.ndim > 1 and predictions.shape[1] > 1
+                probable = not several and hasattr(self.model, "predict_proba")
+                probabilities = np.asarray(self.model.predict_proba(rows)) if probable else None
         except Exception as error:
             # the author's own model and data: whatever it raises is the answer to «why does it not package»
             raise PackagingError(

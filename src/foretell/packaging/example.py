@@ -53,7 +53,7 @@ class Example:
             return self._by_name(names)
         if width is not None and width != len(self.sample.columns):
             left = (
-                "; is the target column among them? name it with target="
+                "; is the target column among them? say which (target=..., --target ...)"
                 if len(self.sample.columns) == width + 1
                 else ""
             )
