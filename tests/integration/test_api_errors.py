@@ -127,19 +127,6 @@ def test_a_body_over_the_bound_is_refused_before_it_is_read_and_the_connection_c
     assert answer.headers["connection"] == "close"
 
 
-def test_a_body_without_a_length_is_counted_while_it_comes(api: Api) -> None:
-    def endless() -> Iterator[bytes]:
-        for _ in range(100):
-            yield b" " * 100
-
-    problem(api.client.post("/predict", content=endless(), headers=JSON), 413, "body_too_large")
-
-    def short() -> Iterator[bytes]:
-        yield from (b'{"features"', b": [1, ", b"0.8]}")
-
-    assert api.client.post("/predict", content=short(), headers=JSON).json()["prediction"] == 1
-
-
 @pytest.mark.parametrize("seconds", ["soon", "0", "-1", "nan", "inf", "1e999", "", "1, 2", "0x10", "1_0", "٣"])
 def test_a_timeout_that_is_no_number_of_seconds_is_a_400(api: Api, seconds: str) -> None:
     headers = {"x-request-timeout": seconds.encode()}
@@ -305,6 +292,37 @@ def test_a_caller_who_leaves_in_the_middle_of_its_body_is_no_error() -> None:
 
         asyncio.run(api.client.app(scope_of(api), received.__anext__, send))  # type: ignore[arg-type]
         assert [outcome.status for outcome in api.outcomes] == [499]
+
+
+def chunked(*chunks: bytes) -> tuple[list[Any], int]:
+    """What is answered to a body without a length, and how many of its chunks were read."""
+    parts = [{"type": "http.request", "body": chunk, "more_body": True} for chunk in chunks]
+    parts.append({"type": "http.request", "body": b"", "more_body": False})
+    heads: list[Any] = []
+    left = list(reversed(parts))
+
+    async def receive() -> Any:
+        return left.pop()
+
+    async def send(message: Any) -> None:
+        heads.append(message)
+
+    with serving(ready("shop v1", Shop()), limits={"max_body_bytes": 2048}) as api:
+        asyncio.run(api.client.app(scope_of(api), receive, send))  # type: ignore[arg-type]
+    return heads, len(parts) - len(left)
+
+
+def test_a_body_without_a_length_is_counted_while_it_comes() -> None:
+    heads, read = chunked(*[b" " * 100] * 1000)
+    assert heads[0]["status"] == 413
+    assert (b"connection", b"close") in heads[0]["headers"]
+    assert read == 21  # of a thousand: the first that goes over the 2048 bytes allowed
+    heads, _ = chunked(b'{"features"', b": [1, ", b"", b"0.8]}")
+    assert (heads[0]["status"], b'"prediction":1' in heads[1]["body"]) == (200, True)
+    body = b'{"features": [1, 0.8]' + b" " * 2026 + b"}"
+    assert chunked(body[:2047], body[2047:2048])[0][0]["status"] == 200
+    assert chunked(body[:2047], b"  }")[0][0]["status"] == 413
+    assert chunked(b" " * 2049)[0][0]["status"] == 413
 
 
 def test_a_body_that_does_not_arrive_in_time_is_a_504() -> None:

@@ -1,0 +1,141 @@
+"""Predictions as bytes: JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import numpy as np
+import orjson
+import pytest
+
+from foretell.api.native.translate import Options, batch_json, rows_csv, single_json, timestamp
+from foretell.core.identity import Ref
+from foretell.core.signature import Output, Tensor
+from foretell.core.values import Outputs
+from foretell.errors import ModelFailed
+
+REF = Ref("m", "v1")
+FULL = Options(top_k=2, probabilities=True)
+TWO_NUMBERS = Output("regression", names=("low", "high"))
+TENSOR = Output("tensors", tensors=(Tensor("y", "float32", (-1, 2)),))
+
+
+def labels(*classes: Any, names: tuple[str, ...] | None = None) -> Outputs:
+    """One row for each class, predicted with certainty."""
+    output = Output("classification", classes, names, probabilities=True)
+    return Outputs(output, indices=np.arange(len(classes)), probabilities=np.eye(len(classes)))
+
+
+def single(outputs: Outputs, index: int = 0, options: Options = Options()) -> Any:  # noqa: B008 - a constant
+    document = single_json(outputs, index, REF, prediction_id="p", timestamp="t", inference_ms=0.12345, options=options)
+    return orjson.loads(document)
+
+
+def batch(outputs: Outputs, options: Options = Options()) -> Any:  # noqa: B008 - a constant
+    return orjson.loads(batch_json(outputs, REF, prediction_id="p", total_ms=1.23456, options=options))
+
+
+def table(outputs: Outputs, options: Options = Options()) -> list[list[str]]:  # noqa: B008 - a constant
+    text = rows_csv(outputs, REF, options).decode()
+    assert text.endswith("\r\n")
+    return list(csv.reader(io.StringIO(text)))
+
+
+def test_each_row_of_a_shared_batch_is_answered_with_its_own() -> None:
+    outputs = labels("a", "b", "c")
+    assert [single(outputs, row)["prediction"] for row in range(3)] == ["a", "b", "c"]
+    assert single(outputs, 1)["class_name"] == "b"
+    assert single(outputs)["inference_time_ms"] == 0.123
+
+
+@pytest.mark.parametrize("value", [3, 2.5, "tea", True])
+def test_a_prediction_has_the_models_own_type(value: Any) -> None:
+    found = single(labels(value, "other"))["prediction"]
+    assert found == value and type(found) is type(value)
+
+
+def test_several_outputs_are_a_list_and_in_csv_a_column_each() -> None:
+    outputs = Outputs(TWO_NUMBERS, values=np.array([[1.0, 2.0], [3.0, 4.0]]))
+    assert single(outputs, 1)["prediction"] == [3.0, 4.0]
+    assert batch(outputs)["predictions"] == [[1.0, 2.0], [3.0, 4.0]]
+    assert table(outputs) == [["prediction_low", "prediction_high"], ["1.0", "2.0"], ["3.0", "4.0"]]
+
+
+def test_tensors_are_nested_lists_and_in_csv_json_in_a_cell() -> None:
+    outputs = Outputs(TENSOR, tensors={"y": np.array([[0.5, 1.5]], dtype=np.float32)})
+    assert single(outputs)["prediction"] == [0.5, 1.5]
+    assert table(outputs) == [["prediction"], ["[0.5,1.5]"]]
+
+
+def test_single_precision_probabilities_read_the_same_alone_and_in_a_batch() -> None:
+    output = Output("classification", (0, 1), probabilities=True)
+    probabilities = np.array([[0.1, 0.9]], dtype=np.float32)
+    outputs = Outputs(output, indices=np.array([1]), probabilities=probabilities)
+    assert single(outputs)["probability"] == batch(outputs, FULL)["probabilities"][0]
+    assert single(outputs)["confidence"] == batch(outputs)["confidences"][0]
+
+
+def test_of_equally_probable_classes_the_earlier_comes_first() -> None:
+    output = Output("classification", ("a", "b", "c"), probabilities=True)
+    outputs = Outputs(output, indices=np.array([0]), probabilities=np.full((1, 3), 1 / 3))
+    assert [entry["prediction"] for entry in single(outputs, options=FULL)["top"]] == ["a", "b"]
+
+
+def test_labels_a_model_gives_without_known_classes_pass_as_they_are() -> None:
+    outputs = Outputs(Output("classification"), values=np.array(["a", "b"], dtype=object))
+    assert batch(outputs)["class_names"] == batch(outputs)["predictions"] == ["a", "b"]
+    assert table(outputs)[1] == ["a", "a"]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, object])
+def test_what_is_not_finite_is_refused_by_name_of_its_row(bad: float, dtype: Any) -> None:
+    outputs = Outputs(TWO_NUMBERS, values=np.array([[1.0, 2.0], [bad, 4.0]], dtype=dtype))
+    for write in (batch, table, lambda o: single(o, 1)):
+        with pytest.raises(ModelFailed, match="row 1"):
+            write(outputs)
+    assert single(outputs)["prediction"] == [1.0, 2.0]
+
+
+def test_probabilities_that_are_not_finite_are_refused() -> None:
+    output = Output("classification", (0, 1), probabilities=True)
+    outputs = Outputs(output, indices=np.array([0]), probabilities=np.array([[1.0, np.nan]]))
+    for write in (batch, single):
+        with pytest.raises(ModelFailed):
+            write(outputs)
+
+
+def test_named_tensors_that_are_not_finite_are_refused() -> None:
+    output = Output("tensors", tensors=(Tensor("a", "float32", (-1,)), Tensor("b", "float32", (-1,))))
+    outputs = Outputs(output, tensors={"a": np.array([1.0]), "b": np.array([np.inf])})
+    with pytest.raises(ModelFailed):
+        single(outputs)
+    assert single(Outputs(output, tensors={"a": np.ones(1), "b": np.ones(1)}))["prediction"] == {"a": 1.0, "b": 1.0}
+
+
+@pytest.mark.parametrize("text", ["=HYPERLINK(1)", "+cmd", "-cmd|' /C calc'!A0", "@SUM(A1)", "\tx", "\rx"])
+def test_text_that_a_spreadsheet_would_run_is_neutralised(text: str) -> None:
+    rows = table(labels(text, "harmless", names=("plain", "-12.5e3")), FULL)
+    assert rows[1][0] == "'" + text
+    assert rows[2][1] == "-12.5e3"
+    header = table(labels("a", "b", names=("x", "=y")), FULL)[0]
+    assert header[-1] == "probability_=y"
+
+
+def test_csv_quotes_what_needs_it_and_writes_truth_as_words() -> None:
+    assert table(labels('a,"b"\nc', True))[1:] == [['a,"b"\nc', "1.0"], ["true", "1.0"]]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0.0, "1970-01-01T00:00:00.000Z"),
+        (1795170600.0, "2026-11-20T10:30:00.000Z"),
+        (1795170600.9999, "2026-11-20T10:30:00.999Z"),
+        (1795170601.25, "2026-11-20T10:30:01.250Z"),
+    ],
+)
+def test_a_timestamp_is_rfc_3339_in_utc_with_milliseconds(seconds: float, text: str) -> None:
+    assert timestamp(seconds) == timestamp(seconds) == text
