@@ -30,7 +30,10 @@ ReadyPolicy = Literal["any", "all"] | Sequence[str]
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a version stands where it stands, for people: a stable code and a sentence without paths of the server."""
+    """Why a version stands where it stands, for people: a stable code and a sentence without paths of the server.
+
+    ``hint`` is for the operator's terminal only, where a line to copy needs paths.
+    """
 
     code: str
     detail: str

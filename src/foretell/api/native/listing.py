@@ -108,8 +108,7 @@ def _model_head(model: ModelVersions, default: str | None) -> dict[str, Any]:
 def _version_head(entry: Entry) -> dict[str, Any]:
     head: dict[str, Any] = {"version": entry.ref.version, "state": str(entry.state)}
     if entry.reason is not None:
-        reason = {"code": entry.reason.code, "detail": entry.reason.detail}
-        head["reason"] = {**reason, "hint": entry.reason.hint} if entry.reason.hint else reason
+        head["reason"] = {"code": entry.reason.code, "detail": entry.reason.detail}
     if entry.servable is not None:
         head["model_type"] = entry.servable.model_type
         head["runtime"] = entry.servable.runtime

@@ -51,7 +51,7 @@ _FAULT = _object(
 _VERSION_HEAD = _object(
     {"version": _TEXT, "state": {"type": "string", "enum": _STATES}},
     {
-        "reason": _object({"code": _TEXT, "detail": _TEXT}, {"hint": _TEXT}),
+        "reason": _object({"code": _TEXT, "detail": _TEXT}),
         "model_type": _TEXT,
         "runtime": _TEXT,
         "loaded_at": _MOMENT,
