@@ -22,6 +22,7 @@ __all__ = ["CsvCodec", "codec"]
 
 _BOM = b"\xef\xbb\xbf"
 _FIELD = re.compile(r'(?:"([^"]*+(?:""[^"]*+)*+)"|([^",\r\n]*+))(,|\r?\n|\Z)')
+_BLANK_LINES = re.compile(r"(?:\r?\n)++")
 
 
 class CsvCodec:
@@ -80,12 +81,12 @@ def _records(text: str) -> Iterator[list[str]]:
     """The records in order, blank lines left out."""
     position, number, end = 0, 0, len(text)
     while position < end:
+        if blank := _BLANK_LINES.match(text, position):
+            position = blank.end()
+            continue
         stop = text.find("\n", position)
         stop = end if stop == -1 else stop
         line = text[position:stop].removesuffix("\r") if stop < end else text[position:stop]
-        if not line:
-            position = stop + 1
-            continue
         if '"' in line:
             record, position = _quoted(text, position, number)
         elif "\r" in line:

@@ -6,6 +6,7 @@ that cannot is passed over, as RFC 9110 lets a server do.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from foretell.codecs.base import Codec
@@ -15,6 +16,7 @@ from foretell.errors import NotAcceptable, UnsupportedMediaType
 JSON = "application/json"
 CSV = "text/csv"
 FORM = "application/x-www-form-urlencoded"
+_WEIGHT = re.compile(r"[01](?:\.[0-9]{0,3})?|\.[0-9]{1,3}")
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
@@ -121,11 +123,11 @@ def _ranges(accept: str) -> dict[str, float]:
     """Media ranges with their quality, the highest where a range is named twice."""
     ranges: dict[str, float] = {}
     for part in split(accept, ","):
-        parsed = media_type(part)
+        head, semicolon, rest = part.partition(";")
+        # Java's HttpURLConnection writes */* as *
+        parsed = media_type(f"*/*{semicolon}{rest}" if head.strip() == "*" else part)
         if parsed is None:
-            if part.strip() != "*":  # as Java's old HttpURLConnection writes */*
-                continue
-            parsed = ("*/*", {})
+            continue
         kind, parameters = parsed
         quality = _weight(parameters.get("q", "1"))
         if quality is not None:
@@ -134,15 +136,8 @@ def _ranges(accept: str) -> dict[str, float]:
 
 
 def _weight(text: str) -> float | None:
-    """A quality between 0 and 1, None for what is none."""
-    whole, _, fraction = text.partition(".")
-    if (
-        whole not in ("0", "1")
-        or len(fraction) > 3
-        or not (fraction == "" or (fraction.isascii() and fraction.isdigit()))
-    ):
-        return None
-    return min(float(text), 1.0)
+    """A quality between 0 and 1 (also written ``.5``), None for what is none."""
+    return min(float(text), 1.0) if _WEIGHT.fullmatch(text) else None
 
 
 def _quality(kind: str, ranges: Mapping[str, float]) -> float:

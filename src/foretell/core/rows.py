@@ -74,7 +74,7 @@ def _single(document: Document, signature: Signature, faults: Faults) -> list[An
     payload = document.payload
     if not document.place:
         _check_top_level(payload, signature, faults)
-    elif isinstance(payload, list) and any(isinstance(item, list | dict) for item in payload):
+    elif isinstance(payload, list) and payload and all(isinstance(item, list | dict) for item in payload):
         raise single_expected(document)
     elif not isinstance(payload, list | dict):
         refuse_shape(document, "a list of values or an object by column name", faults)
