@@ -229,6 +229,12 @@ def variable(key: str) -> str:
     return PREFIX + key.upper().replace(".", "__")
 
 
+def flag(key: str) -> str:
+    """The option of the command line for a dotted key: ``limits.timeout_s`` -> ``--timeout``."""
+    name = key if key.startswith("log.") else key.rpartition(".")[2]
+    return "--" + name.removesuffix("_s").replace(".", "-").replace("_", "-")
+
+
 class Reading:
     """Values by dotted key with the place each stands in, lower sources first, and the faults met on the way."""
 
@@ -249,7 +255,7 @@ class Reading:
     def option(self, key: str, value: Any) -> None:
         """Takes one option of the command line."""
         if value is not None:
-            self._put(key, value, "--" + key.rpartition(".")[2].replace("_", "-"))
+            self._put(key, value, flag(key))
 
     def _put(self, key: str, value: Any, source: str) -> None:
         self.values[key] = value

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import Annotated, Any, cast
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from foretell.cli.report import EX_SOFTWARE, report
 from foretell.errors import ForetellError
@@ -59,16 +59,16 @@ def _options(
         os.environ[DEBUG] = "1"
 
 
-def _group() -> typer.core.TyperGroup:
-    app = typer.Typer(no_args_is_help=True, add_completion=False, rich_markup_mode="rich")
-    app.callback()(_options)
-    group = typer.main.get_group(app)
-    for name, help_line in COMMANDS.items():
-        group.commands[name] = LazyCommand(name, help=help_line)
-    return group
+class Commands(TyperGroup):
+    """The commands, none of which is imported until it is called."""
+
+    def __init__(self, *args: Any, **extra: Any) -> None:
+        super().__init__(*args, **extra)
+        self.commands = {name: LazyCommand(name, help=help_line) for name, help_line in COMMANDS.items()}
 
 
-cli = _group()
+cli = typer.Typer(cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+cli.callback()(_options)
 
 
 def main(args: list[str] | None = None) -> None:

@@ -34,20 +34,22 @@ def predict(
     model: Annotated[str, typer.Argument(help="The model's name; with --local also its file or folder.")],
     data: Annotated[str, typer.Option(help="CSV, JSON or JSON lines; - reads standard input.")],
     *,
-    version: Annotated[str | None, typer.Option(help="The version. [the newest that is ready]")] = None,
-    url: Annotated[str | None, typer.Option(help="The server. [http://HOST:PORT of the settings]")] = None,
+    version: Annotated[str | None, typer.Option(help="The version. Default: the newest that is ready.")] = None,
+    url: Annotated[str | None, typer.Option(help="The server. Default: host and port of the settings.")] = None,
     local: Annotated[bool, typer.Option("--local", help="Without a server, straight from the folder.")] = False,
-    models: Annotated[Path | None, typer.Option(help="Where models are, for --local. [FORETELL_MODELS]")] = None,
+    models: Annotated[
+        Path | None, typer.Option(help="Where models are, for --local. Default: FORETELL_MODELS.")
+    ] = None,
     top_k: Annotated[int | None, typer.Option(min=1, help="Also the best K classes.")] = None,
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also every class's probability.")] = False,
     drop: Annotated[list[str] | None, typer.Option(help="A column to leave out, such as the target.")] = None,
     header: Annotated[bool, typer.Option(help="Whether CSV has a header line.")] = True,
-    output: Annotated[Form | None, typer.Option(help="[table on a terminal, else csv]")] = None,
+    output: Annotated[Form | None, typer.Option(help="Default: table on a terminal, else csv.")] = None,
 ) -> None:
     """Predict the rows of a file, by a running server or straight from a folder."""
     settings = Settings.load({"models": models})
     if local:
-        door, name = _open_local(settings, model, version)
+        door, name = _open_local(settings, model)
     else:
         door, name = doors.remote(_url(settings, url)), model
     shown = _output(output)
@@ -76,7 +78,7 @@ def answers(door: Door, rows: Slice, wanted: Wanted) -> Iterator[tuple[Slice, by
             yield from answers(door, half, wanted)
 
 
-def _open_local(settings: Settings, model: str, version: str | None) -> tuple[AbstractContextManager[Door], str | None]:
+def _open_local(settings: Settings, model: str) -> tuple[AbstractContextManager[Door], str | None]:
     path = Path(model)
     if path.exists() and (settings.models is None or len(path.parts) > 1 or path.is_file()):
         return doors.local(settings.model_copy(update={"models": path, "default_model": None})), None

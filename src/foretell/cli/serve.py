@@ -16,20 +16,22 @@ from foretell.settings import Settings
 def serve(
     path: Annotated[Path | None, typer.Argument(help="A model file, the folder of one model, or a repository.")] = None,
     *,
-    host: Annotated[str | None, typer.Option(help="Address to listen on. [127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one. [8000]")] = None,
-    workers: Annotated[int | None, typer.Option(help="Processes that share the port. [1]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes any free one. Default: 8000.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that share the port. Default: 1.")] = None,
     default_model: Annotated[str | None, typer.Option(help="The model that answers /predict.")] = None,
-    prefix: Annotated[str | None, typer.Option(help="Path the API stands under. [/api/v1]")] = None,
-    ready: Annotated[str | None, typer.Option(help="Ready when: any, all, or names with commas. [any]")] = None,
+    prefix: Annotated[str | None, typer.Option(help="Path the API stands under. Default: /api/v1.")] = None,
+    ready: Annotated[str | None, typer.Option(help="Ready when: any, all, or names with commas. Default: any.")] = None,
     reload: Annotated[bool | None, typer.Option("--reload", help="Restart when models or Python files change.")] = None,
-    lane: Annotated[bool | None, typer.Option(help="The shortcut below ASGI for plain predictions. [on]")] = None,
-    threads: Annotated[int | None, typer.Option(help="Native threads of one model call. [1]")] = None,
-    mode: Annotated[str | None, typer.Option(help="How models run: auto, direct or threaded. [auto]")] = None,
-    timeout: Annotated[float | None, typer.Option(help="Seconds a request may take. [30]")] = None,
-    log_format: Annotated[str | None, typer.Option(help="auto, json or console. [auto]")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. [info]")] = None,
-    log_path: Annotated[Path | None, typer.Option(help="File to log to. [standard output]")] = None,
+    lane: Annotated[
+        bool | None, typer.Option(help="The shortcut below ASGI for plain predictions. Default: on.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Native threads of one model call. Default: 1.")] = None,
+    mode: Annotated[str | None, typer.Option(help="How models run: auto, direct or threaded. Default: auto.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds a request may take. Default: 30.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="auto, json or console. Default: auto.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info.")] = None,
+    log_path: Annotated[Path | None, typer.Option(help="File to log to. Default: standard output.")] = None,
 ) -> None:
     """Serve models over HTTP.
 

@@ -1,4 +1,4 @@
-"""Rows of a file in slices, each a request body: CSV stays CSV, so that the model's signature says what a field means."""
+"""Rows of a file in slices, each a request body. CSV stays CSV: the model's signature says what a field means."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAX_FIELD_CHARS = 16 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Slice:
-    """Some rows, the first of which is row ``start`` of the file. ``header`` is None for JSON and for CSV without one."""
+    """Some rows, the first of which is row ``start`` of the file. ``header`` is None for JSON, and for CSV without."""
 
     start: int
     rows: Sequence[Any]
@@ -62,7 +62,7 @@ def read(source: str, size: int, *, header: bool = True, drop: Sequence[str] = (
         try:
             if suffix in (".jsonl", ".ndjson"):
                 rows = (json.loads(line) for line in stream if line.strip())
-                yield from _slices(map(lambda row: _dropped(row, drop), rows), size)
+                yield from _slices((_dropped(row, drop) for row in rows), size)
             elif suffix == ".json" or (source == "-" and _starts_as_json(stream)):
                 yield from _slices((_dropped(row, drop) for row in _json_rows(json.load(stream))), size)
             else:
@@ -114,9 +114,8 @@ def _csv_slices(stream: TextIO, size: int, has_header: bool, drop: Sequence[str]
     header = next(records, None) if has_header else None
     unknown = [name for name in drop if name not in (header or ())]
     if unknown:
-        raise OperatorError(
-            f"There is no column {', '.join(unknown)} to drop.", hint=f"columns: {', '.join(header or ())}"
-        )
+        known = ", ".join(header or ())
+        raise OperatorError(f"There is no column {', '.join(unknown)} to drop.", hint=f"the columns are: {known}")
     kept = [i for i, name in enumerate(header or ()) if name not in drop]
     start = 0
     while part := list(islice(records, size)):

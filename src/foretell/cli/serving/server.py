@@ -72,13 +72,14 @@ class Lifespan(LifespanOn):
 class Server(uvicorn.Server):
     """Stops on SIGTERM and SIGINT after what was accepted has ended, and looks for models again on SIGHUP.
 
-    ``on_ready`` is called with the lifespan's state once the socket listens.
+    ``on_ready`` is called with the lifespan's state, on a thread, once the socket listens.
     """
 
     def __init__(self, settings: Settings, on_ready: OnReady | None = None) -> None:
         super().__init__(config_of(settings))
         self._settings = settings
         self._on_ready = on_ready
+        self._announced: asyncio.Future[None] | None = None
         self._rescan_wanted = False
         self._had_terminal = has_terminal()
 
@@ -110,12 +111,14 @@ class Server(uvicorn.Server):
         except OSError:
             await self.lifespan.shutdown()
             raise
+        loop = asyncio.get_running_loop()
         # in place of the application's own handler, which knows of no terminal
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.hang_up)
+        loop.add_signal_handler(signal.SIGHUP, self.hang_up)
         if self._rescan_wanted:
             self.hang_up()
         if self._on_ready is not None and not self.should_exit:
-            self._on_ready(self.lifespan.state)
+            # on a thread: what draws for people takes a moment to import, and the first request may be here already
+            self._announced = loop.run_in_executor(None, self._on_ready, self.lifespan.state)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Refuses new work from this moment. A second SIGINT gives up on what was accepted."""
