@@ -28,7 +28,7 @@ def test_models_lists_every_version_with_its_state_and_why_it_failed(api: Api) -
         ("v10", "ready"),
         ("v1", "ready"),
     ]
-    reason = {"code": "integrity_failed", "detail": "model.skops was changed", "hint": "copy it again"}
+    reason = {"code": "integrity_failed", "detail": "model.skops was changed"}
     assert shop["versions"][0]["reason"] == broken["versions"][0]["reason"] == reason
     assert broken["state"] == "failed" and broken["default"] is False and broken["aliases"] == {}
 

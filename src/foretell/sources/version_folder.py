@@ -131,8 +131,8 @@ def _check_trust(ref: Ref, artifact: Path, recognition: Recognition, shown: Path
     name = printable(artifact.name)
     add = "foretell add {model} {file} --example DATA.csv --trust-pickle"
     raise UntrustedArtifact(
-        f"{name} is code ({recognition.reason}): loading it would run whatever it holds, so it is not served. If you "
-        "trust its author, store it as data, once: " + add.format(model=model, file=shlex.quote(name)),
+        f"{name} is code: loading it would run whatever it holds, so it is not served. If you trust its author, "
+        "store it as data, once: " + add.format(model=model, file=shlex.quote(name)),
         hint=add.format(model=model, file=shlex.quote(printable(str(shown)))),
     )
 
