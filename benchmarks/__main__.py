@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +22,7 @@ from benchmarks.scenarios import SCENARIOS
 
 def main() -> int:
     options = parse()
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 120)
     try:
         require_tools()
     except MissingToolError as missing:

@@ -17,18 +17,19 @@ COLUMNS = {
     "cpu_us": ("CPU µs each", "{:.1f}"),
     "start_s": ("seconds", "{:.2f}"),
     "memory_mib": ("MiB", "{:.0f}"),
-    "forest_per_s": ("forest per s", "{:,.0f}"),
 }
 
 
 def show(console: Console, results: Results, floors: Sequence[Floor]) -> None:
     console.print(figures(results))
-    console.print(promises(results, floors))
+    if any(floor.measure(results) is not None for floor in floors):
+        console.print(promises(results, floors))
 
 
 def figures(results: Results) -> Table:
     used = [name for name in COLUMNS if any(name in row for row in results.values())]
-    table = Table("case", title="Medians", title_justify="left", header_style="bold")
+    table = Table(title="Medians", title_justify="left", header_style="bold")
+    table.add_column("case", no_wrap=True)
     for name in used:
         table.add_column(COLUMNS[name][0], justify="right")
     group = ""
@@ -41,7 +42,8 @@ def figures(results: Results) -> Table:
 
 
 def promises(results: Results, floors: Sequence[Floor]) -> Table:
-    table = Table("floor", title="Floors", title_justify="left", header_style="bold")
+    table = Table(title="Floors", title_justify="left", header_style="bold")
+    table.add_column("floor", no_wrap=True)
     table.add_column("wanted", justify="right")
     table.add_column("measured", justify="right")
     table.add_column("")
