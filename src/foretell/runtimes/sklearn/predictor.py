@@ -56,7 +56,11 @@ class Predictor:
                 self._answer = self._at_once if known and kind in LITERAL | MONOTONE else self._twice
 
     def __call__(self, rows: Any) -> Outputs:
-        """Outputs for all rows, in order; exactly what the estimator itself answers."""
+        """Outputs for all rows, in order; exactly what the estimator itself answers, without numpy's warnings."""
+        with np.errstate(all="ignore"):
+            return self._answered(rows)
+
+    def _answered(self, rows: Any) -> Outputs:
         if type(rows) is np.ndarray and rows.dtype == np.float64:
             flat = rows.reshape(-1)
             if flat.dot(flat) < _CALM:

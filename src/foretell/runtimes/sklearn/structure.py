@@ -7,7 +7,6 @@ holds, once at load, what the compiled code takes for granted.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,33 +35,40 @@ def check_structure(estimator: Any) -> None:
 
 
 def check_headers(path: Path) -> None:
-    """The one thing that has to be known before a tree is built: that its list of class counts is as long as it says.
+    """What has to be known before a tree is built: that its list of class counts is as long as it says.
 
-    Building a tree reads that many counts from the list, whatever its length. Raises LoadFailed, or what reading a
-    damaged archive raises.
+    Building a tree reads that many counts from the list, whatever its length. The nodes are skops' own, so that what
+    is checked is what will be built; nothing but the list is. Raises LoadFailed, or what a damaged archive raises.
     """
     with ZipFile(path) as archive:
-        content = archive.read("schema.json")
-        if b'"TreeNode"' not in content:
+        if b'"TreeNode"' not in archive.read("schema.json"):
             return
-        nodes: dict[Any, Any] = {}
-        headers = []
-        waiting = [json.loads(content)]
+        from skops.io._audit import get_tree
+        from skops.io._sklearn import TreeNode
+        from skops.io._utils import read_schema
+
+        schema, context = read_schema(archive)
+        waiting, seen = [get_tree(schema, context, trusted=[])], set()
         while waiting:
             node = waiting.pop()
-            if isinstance(node, dict):
-                if node.get("__loader__") == "TreeNode":
-                    headers.append(node["__reduce__"]["args"]["content"])
-                if "__id__" in node and node.get("__loader__") != "CachedNode":
-                    nodes[node["__id__"]] = node
-                waiting.extend(node.values())
-            elif isinstance(node, list):
-                waiting.extend(node)
-        for header in headers:
-            _features, counts, outputs = (nodes.get(item.get("__id__"), item) for item in header)
-            with archive.open(counts["file"]) as file:
-                listed = np.lib.format.read_magic(file) and np.lib.format.read_array_header_1_0(file)[0]
-            _require(listed == (json.loads(outputs["content"]),), "Tree", "class counts")
+            if id(node) in seen:
+                continue
+            seen.add(id(node))
+            if isinstance(node, TreeNode):
+                _check_header(node)
+            for child in getattr(node, "children", {}).values():
+                listed = child.values() if isinstance(child, dict) else child if isinstance(child, list) else [child]
+                waiting.extend(item for item in listed if hasattr(item, "children"))
+            if hasattr(node, "cached"):
+                waiting.append(node.cached)
+
+
+def _check_header(node: Any) -> None:
+    arguments = node.args.children.get("content", [])
+    kinds = [type(argument).__name__ for argument in arguments]
+    _require(kinds == ["JsonNode", "NdArrayNode", "JsonNode"], "Tree", "class counts")
+    counts, outputs = arguments[1].construct(), arguments[2].construct()
+    _require(type(counts) is np.ndarray and counts.shape == (outputs,) and counts.size > 0, "Tree", "class counts")
 
 
 def _require(holds: bool, part: Any, what: str) -> None:
