@@ -67,8 +67,10 @@ def test_a_call_that_holds_the_gil_shows_as_lag_and_one_that_sleeps_does_not() -
     def rest() -> None:
         time.sleep(0.001)
 
-    held, free = asyncio.run(measure_loop_lag(spin)), asyncio.run(measure_loop_lag(rest))
-    assert held > free >= 0
+    # a busy machine hiccups: what starves the loop does so at every try, what does not shows at one of them
+    pairs = [(asyncio.run(measure_loop_lag(spin)), asyncio.run(measure_loop_lag(rest))) for _ in range(5)]
+    assert min(free for _, free in pairs) < min(held for held, _ in pairs)
+    held = pairs[0][0]
     document = Costs({1: 1.23456}, held).to_document()
     assert document["call_ms"] == {"1": 1.2346}
     assert document["loop_lag_ms"] == round(held, 3)
