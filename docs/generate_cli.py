@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from foretell.cli.main import COMMANDS, load
 
@@ -49,7 +49,8 @@ def spelled(option: Any) -> str:
     if option.is_flag:
         return names
     kind = option.type_descriptor.annotation
-    value = option.metavar or " / ".join(get_args(kind)) or KINDS.get(kind, "VALUE")
+    choices = get_args(kind) if get_origin(kind) is Literal else ()
+    value = option.metavar or " / ".join(choices) or KINDS.get(kind, "VALUE")
     return f"{names} {value}".replace("|", "\\|")
 
 
