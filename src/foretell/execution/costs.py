@@ -112,31 +112,35 @@ def measure_calls(call: Callable[[int], object], sizes: Sequence[int] = BATCH_SI
 async def measure_loop_lag(call: Callable[[], object]) -> float:
     """How long, in ms, the running loop waits for its turns while ``call`` runs over and over on a thread.
 
-    It is the third-longest wait, less what the loop waited anyway just before: starvation shows many times over in the
-    time this takes, a hiccup of the machine once or twice. The thread may use every core the machine gives, even where
-    the process is pinned: on one core the scheduler takes turns and the starvation that the GIL causes does not show.
+    It is the wait such that waits as long or longer fill a quarter of the time, less what the loop waits anyway:
+    starvation fills nearly all of it, a hiccup of the machine does not. The thread may use every core the machine has,
+    even where the process is pinned: on one core the scheduler takes turns and the starvation that the GIL causes does
+    not show.
     """
-    quiet = await _third_longest_wait(_LAG_BUDGET_S / 3)
+    quiet = await _usual_wait(_LAG_BUDGET_S / 3)
     done = threading.Event()
     thread = threading.Thread(target=_call_until, args=(call, done), name="foretell-lag", daemon=True)
     thread.start()
-    busy = await _third_longest_wait(_LAG_BUDGET_S)
+    busy = await _usual_wait(_LAG_BUDGET_S)
     done.set()
     await asyncio.to_thread(thread.join)
     return max(0.0, busy - quiet) * 1e3
 
 
-async def _third_longest_wait(budget_s: float) -> float:
-    longest = [0.0, 0.0, 0.0]
-    last = time.perf_counter()
-    stop_at = last + budget_s
-    while last < stop_at:
+async def _usual_wait(budget_s: float) -> float:
+    waits = []
+    began = last = time.perf_counter()
+    while last < began + budget_s:
         await asyncio.sleep(0)
         now = time.perf_counter()
-        if now - last > longest[0]:
-            longest = sorted([*longest[1:], now - last])
+        waits.append(now - last)
         last = now
-    return longest[0]
+    filled_s = 0.0
+    for wait_s in sorted(waits, reverse=True):
+        filled_s += wait_s
+        if filled_s >= (last - began) / 4:
+            return wait_s
+    return 0.0
 
 
 def _call_until(call: Callable[[], object], done: threading.Event) -> None:
