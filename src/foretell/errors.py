@@ -224,8 +224,8 @@ class Fault:
 
     ``pointer`` is a JSON pointer into the body (RFC 6901) or, for CSV, ``/rows/{row}/{column}``; ``row`` counts from 0
     and stands only in a batch. ``readable`` is False for what cannot be read as this request at all (contract §4: those
-    make the answer 400 instead of 422). ``value`` is the offending value as text, already clipped. ``parameter`` names a
-    query parameter or header, where the fault is not in the body.
+    make the answer 400 instead of 422). ``value`` is the offending value as text, already clipped. ``parameter`` names
+    a query parameter or header, where the fault is not in the body.
     """
 
     code: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """``max_rows`` binds batches. ``max_depth`` counts nested arrays and objects; ``max_digits`` the digits of a whole number."""
+    """``max_rows`` binds batches, ``max_depth`` nested arrays and objects, ``max_digits`` a whole number's digits."""
 
     max_body_bytes: int = 8 * 1024 * 1024
     max_rows: int = 1000

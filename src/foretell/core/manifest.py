@@ -167,7 +167,8 @@ def _statistics(table: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def _golden(item: Any, index: int) -> Golden:
     where = f"golden.examples[{index}]"
-    if not isinstance(item, Mapping) or not {"features", "prediction"} <= set(item) <= {"features", "prediction", "probabilities"}:
+    needed, known = {"features", "prediction"}, {"features", "prediction", "probabilities"}
+    if not isinstance(item, Mapping) or not needed <= set(item) <= known:
         raise ManifestError(f"{where} must have features and prediction, and may have probabilities")
     probabilities = item.get("probabilities")
     if probabilities is None:

@@ -164,7 +164,9 @@ def assemble(signature: Signature, rows: Sequence[Row]) -> Matrix | Table:
     if signature.layout == "matrix":
         return Matrix(np.array(rows, dtype=np.float64).reshape(len(rows), len(signature.columns)))
     transposed = zip(*rows, strict=True)
-    return Table({column.name: column_array(column, cells) for column, cells in zip(signature.columns, transposed, strict=True)})
+    return Table(
+        {column.name: column_array(column, cells) for column, cells in zip(signature.columns, transposed, strict=True)}
+    )
 
 
 def column_array(column: Column, cells: Sequence[Any]) -> NDArray[Any]:
@@ -212,7 +214,9 @@ def join_outputs(parts: Sequence[Outputs]) -> Outputs:
         first.output,
         _joined([part.indices for part in parts if part.indices is not None]),
         _joined([part.values for part in parts if part.values is not None]),
-        None if tensors is None else {name: _joined([part.tensors[name] for part in parts if part.tensors]) for name in tensors},
+        None
+        if tensors is None
+        else {name: _joined([part.tensors[name] for part in parts if part.tensors]) for name in tensors},
         _joined([part.probabilities for part in parts if part.probabilities is not None]),
     )
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import simdjson
 from numpy.typing import NDArray
 
 from foretell.codecs.json.shapes import UNSET, Shapes, whole_bounds
@@ -22,6 +21,11 @@ from foretell.core.limits import BodyLimits
 from foretell.core.signature import Column, ColumnType, Signature
 from foretell.core.validation import inputs_of
 from foretell.core.values import Inputs, Matrix
+
+try:
+    import simdjson
+except ModuleNotFoundError:  # it has no wheel for Python 3.14; msgspec reads numbers there, too
+    simdjson = None  # type: ignore[assignment]
 
 Batch = Callable[[bytes], Inputs | None]
 
@@ -37,7 +41,7 @@ class _Parsers(threading.local):
     """One simdjson parser for each thread, as it keeps its memory and is not re-entrant."""
 
     def __init__(self) -> None:
-        self.parser = simdjson.Parser()
+        self.parser = None if simdjson is None else simdjson.Parser()
 
 
 _parsers = _Parsers()
@@ -46,7 +50,8 @@ _parsers = _Parsers()
 def batch_decoder(signature: Signature, shapes: Shapes, limits: BodyLimits) -> Batch:
     """A reader of batch bodies; see ``codecs.base.Decoders``."""
     typed = _typed_decoder(signature, shapes, limits)
-    if signature.layout != "matrix" or any(column.type is ColumnType.BOOLEAN for column in signature.columns):
+    numbers = signature.layout == "matrix" and all(c.type is not ColumnType.BOOLEAN for c in signature.columns)
+    if simdjson is None or not numbers:
         return typed
     matrix = _matrix_decoder(signature, limits)
 
