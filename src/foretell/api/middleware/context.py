@@ -29,7 +29,7 @@ _log = structlog.get_logger("foretell.api")
 _unserved_ids = Ids()
 
 
-class Disconnected(Exception):  # noqa: N818 - an event, and nobody's error
+class Disconnected(Exception):
     """The caller went away; nobody is left to answer."""
 
 
