@@ -64,7 +64,7 @@ def _example(codec: Codec, signature: Signature, many: bool) -> bytes:
     return stdlib_json.dumps(example_request(signature, many=many)).encode()
 
 
-@settings(max_examples=1000, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data(), signatures(), st.sampled_from(CODECS), st.booleans())
 def test_any_bytes_are_read_and_bound_or_refused_with_faults(
     data: st.DataObject, signature: Signature, codec: Codec, many: bool
@@ -90,7 +90,7 @@ def test_tensors_are_bound_or_refused(codec: Codec) -> None:
             assert error.faults
 
 
-@settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data(), st.lists(st.sampled_from(PLAIN_NAMES), min_size=1, max_size=4, unique=True))
 def test_the_same_rows_have_the_same_values_in_every_format(data: st.DataObject, names: Sequence[str]) -> None:
     columns = [Column(name, data.draw(st.sampled_from(ColumnType)), nullable=True) for name in names]

@@ -97,7 +97,7 @@ def test_there_is_no_fast_way_for_csv() -> None:
 _fields = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=5)
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(st.lists(_fields, min_size=1, max_size=4), min_size=1, max_size=4), st.sampled_from(["\n", "\r\n"]))
 def test_what_a_writer_wrote_is_read_as_it_was(rows: list[list[str]], end: str) -> None:
     text = io.StringIO(newline="")
@@ -105,7 +105,7 @@ def test_what_a_writer_wrote_is_read_as_it_was(rows: list[list[str]], end: str) 
     assert records(text.getvalue()) == rows
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.binary(max_size=30) | st.text('a,"\r\n ', max_size=20).map(str.encode), st.booleans())
 def test_no_bytes_bring_anything_but_a_document_or_a_malformed_request(body: bytes, many: bool) -> None:
     try:

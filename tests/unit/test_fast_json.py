@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,14 +14,14 @@ from hypothesis import strategies as st
 from foretell.codecs.base import Decoders
 from foretell.codecs.json import codec
 from foretell.core.limits import BodyLimits
-from foretell.core.signature import Column, ColumnType, Signature
+from foretell.core.signature import Column, ColumnType, Signature, Tensor
 from foretell.core.validation import bind
 from foretell.core.values import Inputs, Matrix, assemble
 from foretell.errors import InvalidInput, MalformedRequest
 from tests.bodies import PLAIN_NAMES, good_values, odd_bodies, same, signatures
 
 LIMITS = BodyLimits(max_rows=3)
-MANY = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+MANY = settings(max_examples=600, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def compiled(signature: Signature, limits: BodyLimits = LIMITS) -> Decoders:
@@ -66,11 +67,21 @@ def test_what_the_fast_way_accepts_the_explaining_way_accepts_with_identical_val
     check_one(signature, data.draw(odd_bodies(signature, many)), many)
 
 
+@pytest.mark.torture
+@pytest.mark.timeout(3600)
+@settings(MANY, max_examples=50_000)
+@given(st.data(), signatures(), st.booleans())
+def test_what_the_fast_way_accepts_the_explaining_way_accepts_at_length(
+    data: st.DataObject, signature: Signature, many: bool
+) -> None:
+    check_one(signature, data.draw(odd_bodies(signature, many)), many)
+
+
 def as_objects(rows: Sequence[Sequence[Any]], names: Sequence[str]) -> list[dict[str, Any]]:
     return [dict(zip(names, row, strict=True)) for row in rows]
 
 
-@settings(MANY, max_examples=500)
+@settings(MANY, max_examples=200)
 @given(st.data(), st.lists(st.sampled_from(PLAIN_NAMES), min_size=1, max_size=5, unique=True))
 def test_plain_valid_bodies_are_taken_by_the_fast_way_in_every_form(data: st.DataObject, names: list[str]) -> None:
     columns = [Column(name, data.draw(st.sampled_from(ColumnType)), data.draw(st.booleans())) for name in names]
@@ -226,7 +237,42 @@ def test_a_matrix_outlives_the_next_parse() -> None:
     assert first.values.tolist() == [[1, 2, 3, 4]]
 
 
-def test_tensors_have_no_fast_way() -> None:
-    from foretell.core.signature import Tensor
+SPARSE = Signature(
+    columns=(
+        Column("a"),
+        Column("s", ColumnType.STRING, nullable=True),
+        Column("t", ColumnType.DATETIME, nullable=True),
+        Column("n", nullable=True),
+    )
+)
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
+
+@pytest.mark.parametrize(
+    ("row", "values"),
+    [
+        ('{"a": 1}', [1.0, None, None, None]),
+        ('{"a": 1, "s": null, "n": 2}', [1.0, None, None, 2.0]),
+        ('{"n": 2, "t": "2026-01-01T00:00:00Z", "s": "", "a": 1}', [1.0, "", MOMENT, 2.0]),
+        ('[1, "x", "2026-01-01T01:00:00+01:00", null]', [1.0, "x", MOMENT, None]),
+        ('{"a": 1, "s": "x", "s": "x"}', None),
+        ('{"a": 1, "n": null, "n": null}', None),
+        ('{"a": 1, "t": "yesterday"}', None),
+        ('[1, "x", "2026-01-01", null]', None),
+        ('{"s": "x"}', None),
+    ],
+)
+def test_columns_left_out_and_null_are_counted_right(row: str, values: list[Any] | None) -> None:
+    decoders = compiled(SPARSE)
+    taken = [decoders.single(f'{{"features": {row}}}'.encode())]
+    if row.startswith("{"):
+        taken.append(decoders.single(row.encode()))
+    assert [None if one is None else list(one) for one in taken] == [values] * len(taken)
+    batch = decoders.batch(f'{{"features": [{row}, {row}]}}'.encode())
+    assert (batch is None) == (values is None)
+    if batch is not None and values is not None:
+        assert same(batch, assemble(SPARSE, [values, values]))
+
+
+def test_tensors_have_no_fast_way() -> None:
     assert codec.compile(Signature(tensors=(Tensor("x", "float32", (-1, 2)),)), LIMITS) is None

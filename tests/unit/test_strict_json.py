@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import time
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from foretell.codecs.json import codec
 from foretell.core.document import Document, Unreadable
+from foretell.core.faults import KEPT
 from foretell.core.limits import BodyLimits
 from foretell.errors import MalformedRequest
 
@@ -78,6 +80,11 @@ def test_every_key_that_stands_twice_is_named_with_its_place() -> None:
     assert error.instance_code == "duplicate_key"
     assert {fault.pointer for fault in error.faults} == {"/features/0/a", "/features/0/b~1c", "/x/y/z"}
     assert error.faults_total == 4
+
+
+def test_keys_twice_beyond_those_kept_are_counted() -> None:
+    error = refusal('{"features": [' + ",".join(['{"a": 1, "a": 1}'] * 70) + "]}", many=True)
+    assert (len(error.faults), error.faults_total) == (KEPT, 70)
 
 
 def test_a_key_twice_where_one_is_written_with_escapes_is_found() -> None:
@@ -152,7 +159,7 @@ def test_a_model_version_that_is_no_text_is_a_fault_and_not_the_end() -> None:
     assert [(fault.code, fault.pointer) for fault in document.faults] == [("wrong_type", "/model_version")]
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=600, deadline=None)
 @given(st.binary(max_size=60) | st.text(max_size=40).map(str.encode), st.booleans())
 def test_no_bytes_bring_anything_but_a_document_or_a_malformed_request(body: bytes, many: bool) -> None:
     try:
@@ -168,11 +175,23 @@ _values: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(_values, st.booleans(), st.sampled_from([None, 2]))
 def test_whatever_json_can_say_is_read_as_it_was_meant(value: Any, ensure_ascii: bool, indent: int | None) -> None:
     text = json.dumps({"features": value}, ensure_ascii=ensure_ascii, indent=indent)
     assert parse(text).payload == value
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_the_garbage_collector_is_left_as_it_was(enabled: bool) -> None:
+    was = gc.isenabled()
+    try:
+        gc.enable() if enabled else gc.disable()
+        parse('{"features": [' + "1," * 200_000 + "1]}")
+        refusal('{"features": [' + "1," * 200_000)
+        assert gc.isenabled() is enabled
+    finally:
+        gc.enable() if was else gc.disable()
 
 
 MEGABYTES = 8 * 1024 * 1024

@@ -187,6 +187,10 @@ def test_numbers_that_are_none_are_refused_with_their_place(text: str, code: str
     assert len(fault.value) <= 64
 
 
+def test_numbers_that_are_none_are_shown_inside_other_values() -> None:
+    assert invalid(b'{"features": [1, 2, 3, [NaN]]}').faults[0].value == '["NaN"]'
+
+
 def test_a_suggestion_comes_with_a_misspelt_category_column_and_key() -> None:
     assert invalid(shop(plan="gald"), SHOP).faults[0].suggestion == "gold"
     error = invalid({**shop(), "spent": 1}, SHOP)
@@ -406,6 +410,13 @@ def test_an_empty_field_is_null() -> None:
     assert np.isnan(inputs.columns["x"][1])
 
 
+@pytest.mark.parametrize("text", ["2026-11-20T10:30:00Z", " 2026-11-20 10:30:00+00:00 "])
+def test_a_date_and_time_in_csv_may_have_a_blank_for_the_t(text: str) -> None:
+    inputs = take_csv(f"1,{text}", Signature(columns=(Column("x"), Column("t", ColumnType.DATETIME))))
+    assert isinstance(inputs, Table)
+    assert inputs.columns["t"][0] == np.datetime64("2026-11-20T10:30:00", "us")
+
+
 def test_texts_keep_their_blanks_in_csv() -> None:
     inputs = take_csv("1, a \n", Signature(columns=(Column("x"), Column("s", ColumnType.STRING))))
     assert isinstance(inputs, Table)
@@ -429,7 +440,8 @@ def test_counts_of_rows_hold_in_csv() -> None:
     [
         ("2026-11-20T10:30:00Z", datetime(2026, 11, 20, 10, 30, tzinfo=UTC)),
         ("2026-11-20t10:30:00z", datetime(2026, 11, 20, 10, 30, tzinfo=UTC)),
-        ("2026-11-20 10:30:00-02:30", datetime(2026, 11, 20, 13, 0, tzinfo=UTC)),
+        ("2026-11-20T10:30:00-02:30", datetime(2026, 11, 20, 13, 0, tzinfo=UTC)),
+        ("2026-11-20 10:30:00Z", None),
         ("2026-11-20T10:30:00.1234567Z", datetime(2026, 11, 20, 10, 30, 0, 123456, tzinfo=UTC)),
         ("2026-11-20T10:30:00.5Z", datetime(2026, 11, 20, 10, 30, 0, 500000, tzinfo=UTC)),
         ("2016-12-31T23:59:60Z", datetime(2017, 1, 1, tzinfo=UTC)),

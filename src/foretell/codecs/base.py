@@ -24,7 +24,7 @@ from foretell.core.values import Inputs, Row
 class Decoders:
     """The fast way for one signature: ``single`` reads a body of one row, ``batch`` one of many.
 
-    Neither ever raises; None means «not plain». Not safe to share between threads: compile one per thread.
+    Neither ever raises; None means «not plain». Safe to share between threads.
     """
 
     single: Callable[[bytes], Row | None]

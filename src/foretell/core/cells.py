@@ -25,7 +25,7 @@ MAX_DIGITS = 4300
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[+-]?(?:nan|inf|infinity)", re.IGNORECASE)
 _RFC_3339 = re.compile(
-    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt ]((?:[01][0-9]|2[0-3]):[0-5][0-9]):([0-9]{2})(?:\.([0-9]+))?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2})[Tt]((?:[01][0-9]|2[0-3]):[0-5][0-9]):([0-9]{2})(?:\.([0-9]+))?"
     r"([Zz]|[+-](?:[01][0-9]|2[0-3]):[0-5][0-9])"
 )
 _BOOLEANS = {"true": True, "false": False, "1": True, "0": False}
@@ -60,7 +60,8 @@ def from_text(column: Column, text: str, limits: BodyLimits) -> Any:
     """The value JSON would have brought for one CSV field; an empty field is null.
 
     What is no number stays a text, for ``read`` to refuse. Numbers follow JSON's grammar, with blanks around them
-    allowed; booleans are ``true``, ``false`` (in any case, as spreadsheets write them), ``1`` and ``0``.
+    allowed; booleans are ``true``, ``false`` (in any case, as spreadsheets write them), ``1`` and ``0``; a date and time
+    may have a blank for the ``T``, as pandas writes it.
     """
     if not text:
         return None
@@ -71,7 +72,7 @@ def from_text(column: Column, text: str, limits: BodyLimits) -> Any:
         case ColumnType.BOOLEAN:
             return _BOOLEANS.get(bare.lower(), text) if bare else None
         case ColumnType.DATETIME:
-            return bare or None
+            return f"{bare[:10]}T{bare[11:]}" if bare[10:11] == " " else bare or None
         case _:
             return _number(bare, text, limits)
 

@@ -81,8 +81,12 @@ def _settled(row: tuple[Any, ...], keys: int, body: bytes, shapes: Shapes) -> Ro
     """The row where the body holds as many strings as it must; ``keys`` counts keys as if none was left out."""
     strings = keys + len(shapes.texts)
     if shapes.any_nullable:
-        strings -= row.count(UNSET) + sum(row[index] is None or row[index] is UNSET for index in shapes.texts)
-        row = tuple(None if value is UNSET else value for value in row)
+        for index in shapes.texts:
+            if row[index] is None or row[index] is UNSET:
+                strings -= 1
+        if UNSET in row:
+            strings -= row.count(UNSET)
+            row = tuple([None if value is UNSET else value for value in row])
     if body.count(b'"') != 2 * strings:
         return None
     return _with_datetimes(row, shapes) if shapes.datetimes else row

@@ -7,9 +7,11 @@ as ``Unreadable``, so that they get a fault with their place. Every step takes t
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from foretell.errors import Fault, InvalidInput, MalformedRequest
 MAX_DEPTH = 256
 """Deeper than this the parser itself could not go; ``limits.max_depth`` may only be stricter."""
 
+_LARGE_BYTES = 256 * 1024
 _BOM = b"\xef\xbb\xbf"
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+(?:"|\\?\Z)', re.DOTALL)
 _HALF_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -111,13 +114,14 @@ def _value(text: str, body: bytes, limits: BodyLimits) -> Any:
     reader = _Reader(limits)
     long = b"0" * (limits.max_digits + 1) in body.translate(_DIGITS_AS_ZERO) or limits.max_digits > 1000
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=reader.pairs,
-            parse_float=real_number,
-            parse_int=reader.whole if long else int,
-            parse_constant=reader.constant,
-        )
+        with _collector_at_rest(len(body)):
+            value = json.loads(
+                text,
+                object_pairs_hook=reader.pairs,
+                parse_float=real_number,
+                parse_int=reader.whole if long else int,
+                parse_constant=reader.constant,
+            )
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         what = error.msg[0].lower() + error.msg[1:].removesuffix(" at")
@@ -129,6 +133,22 @@ def _value(text: str, body: bytes, limits: BodyLimits) -> Any:
     if _HALF_SURROGATE.search(body):
         _check_surrogates(value)
     return value
+
+
+@contextmanager
+def _collector_at_rest(body_bytes: int) -> Iterator[None]:
+    """Keeps the garbage collector from looking through a large tree, which holds no cycles, again and again as it grows.
+
+    A million empty lists would otherwise take seconds in a process that holds much else.
+    """
+    pause = body_bytes > _LARGE_BYTES and gc.isenabled()
+    if pause:
+        gc.disable()
+    try:
+        yield
+    finally:
+        if pause:
+            gc.enable()
 
 
 def _duplicates(value: Any) -> MalformedRequest | InvalidInput:
