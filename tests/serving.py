@@ -15,6 +15,8 @@ import uvicorn
 
 from foretell.api.app import create_app
 from foretell.api.native.doors import single_paths
+from foretell.codecs.base import Codec
+from foretell.codecs.csv import CsvCodec
 from foretell.codecs.json import JsonCodec
 from foretell.core.identity import Ref
 from foretell.core.ids import Ids
@@ -93,6 +95,13 @@ class Light:
     started_at: float
     lane: Lane | None
     servable: Servable
+    codecs: tuple[Codec, ...] = (JsonCodec(), CsvCodec())
+
+    def drain(self) -> None:
+        """Refuses new work from here on, as ``bootstrap.Services`` does."""
+        self.service.draining = True
+        if self.lane is not None:
+            self.lane.close()
 
 
 @dataclass

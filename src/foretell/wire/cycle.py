@@ -86,8 +86,21 @@ class LaneCycle:
 
     # -- on the way to the model --
 
+    def await_body(self) -> None:
+        """Bounds the time the rest of the body may take to come."""
+        if self._timer is None:
+            self._timer = self.protocol.loop.call_later(self.door.timeout_s, self._body_late)
+
+    def _body_late(self) -> None:
+        self._timer = None
+        if not self.abandoned:
+            self.protocol.give_up_collecting(self)
+
     def start(self) -> bool:
         """Reads the body and submits the row; False where the request must go the ordinary way."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         row = self.door.decode(self.body)
         if row is None:
             return False

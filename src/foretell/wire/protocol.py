@@ -53,6 +53,11 @@ class LaneProtocol(HttpToolsProtocol):
 
     # -- reading --
 
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._collecting is not None:
+            self._collecting.await_body()
+
     def on_message_begin(self) -> None:
         self.url = b""
         self.headers = []
@@ -133,7 +138,13 @@ class LaneProtocol(HttpToolsProtocol):
             self.transport.close()
         self.on_response_complete()
 
-    def fall_back(self, cycle: LaneCycle) -> None:
+    def give_up_collecting(self, cycle: LaneCycle) -> None:
+        """Hands a request whose body does not come to the ordinary way, which keeps the time and says so."""
+        self._collecting = None
+        cycle.body = b"".join(self._parts)
+        self.fall_back(cycle, more_body=True)
+
+    def fall_back(self, cycle: LaneCycle, *, more_body: bool = False) -> None:
         """Starts a lane request anew the ordinary way, with the bytes, the arrival time and the id it came with."""
         cycle.response_complete = True
         if self.transport.is_closing():
@@ -170,7 +181,7 @@ class LaneProtocol(HttpToolsProtocol):
             on_response=self.on_response_complete,
         )
         ordinary.body += cycle.body
-        ordinary.more_body = False
+        ordinary.more_body = more_body
         ordinary.message_event.set()
         if self.cycle is cycle:  # type: ignore[comparison-overlap]  # see on_headers_complete
             self.cycle = ordinary
