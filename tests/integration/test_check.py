@@ -27,10 +27,10 @@ from foretell.runtimes.registry import installed
 from foretell.sources.local import LocalSource
 from tests import zoo
 
-KEYS = set(
-    "model version folder servable fault warnings files runtime model_type signature digest created_at golden missing "
-    "skew curl".split()
-)
+KEYS = {
+    *("model", "version", "folder", "servable", "fault", "warnings", "files", "runtime", "model_type", "signature"),
+    *("digest", "created_at", "golden", "missing", "skew", "curl"),
+}
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ from foretell.core.values import Inputs, Outputs
 from foretell.errors import (
     ConversionDiffers,
     ForetellError,
+    LoadFailed,
     MissingLibrary,
     NotStorable,
     PackagingError,
@@ -130,6 +131,24 @@ def test_a_bare_booster_packages_as_its_wrapper_does(tmp_path: Path) -> None:
         assert packaged.manifest.runtime == "lightgbm"
 
 
+def test_a_bare_booster_takes_rows_in_any_form(tmp_path: Path) -> None:
+    for name, inner in (("xgboost-categories", "get_booster"), ("lightgbm-categories", None)):
+        specimen = zoo.specimen(name)
+        booster = getattr(specimen.estimator, inner)() if inner else specimen.estimator.booster_
+        rows = {column: [None if pd.isna(cell) else cell for cell in specimen.X[column]] for column in specimen.X}
+        assert foretell.package(booster, tmp_path / name / "v1", example=rows).compared
+    booster = zoo.specimen("xgboost-classifier").estimator.get_booster()
+    assert foretell.package(booster, tmp_path / "m" / "v1", example=zoo.iris()[0].tolist()).compared
+
+
+def test_several_yes_or_no_labels_at_once_are_several_answers(tmp_path: Path) -> None:
+    from xgboost import XGBClassifier
+
+    X, y = zoo.iris()
+    model = XGBClassifier(n_estimators=3, n_jobs=1).fit(X, np.c_[y > 0, y > 1].astype(int))
+    assert foretell.package(model, tmp_path / "m" / "v1", example=X).signature.output.names == ("y0", "y1")
+
+
 def test_a_booster_that_stopped_early_answers_with_its_best_trees(tmp_path: Path) -> None:
     from xgboost import XGBRegressor
 
@@ -170,6 +189,31 @@ def test_a_conversion_answers_the_same(name: str, tmp_path: Path) -> None:
     assert packaged.manifest.runtime == "onnx"
     assert packaged.manifest.golden_rtol == 1e-5
     assert "skl2onnx" in packaged.manifest.libraries
+
+
+def test_mixed_columns_are_converted_each_by_its_type(tmp_path: Path) -> None:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    frame = pd.DataFrame(
+        {
+            "plan": ["a", "b"] * 20,
+            "months": range(40),
+            "paid": [True, False, False, True] * 10,
+            "spend": np.linspace(0, 1, 40),
+        }
+    )
+    split = ColumnTransformer(
+        [("text", OneHotEncoder(), ["plan"]), ("number", StandardScaler(), ["months", "spend"])],
+        remainder="passthrough",
+    )
+    model = make_pipeline(split, LogisticRegression()).fit(frame, [1, 0] * 20)
+    packaged = foretell.package(model, tmp_path / "m" / "v1", example=frame, format="onnx")
+    assert packaged.compared
+    types = [str(column.type) for column in packaged.signature.columns]
+    assert types == ["category", "integer", "boolean", "float"]
 
 
 def test_a_booster_inside_a_pipeline_is_stored_by_conversion(tmp_path: Path) -> None:
@@ -260,6 +304,7 @@ class Liars:
     rows: Sequence[int] = ()
     fails: bool = False
     lacks_signature: bool = False
+    load_fails: bool = False
 
     def recognise(self, path: Path) -> Recognition | None:
         return installed().recognise(path)
@@ -287,6 +332,8 @@ class _LyingRuntime:
     def load(self, path: Path, signature: Signature | None, options: LoadOptions) -> Model:
         if signature is None and self.how.lacks_signature:
             raise SignatureMissing("the file does not say")
+        if self.how.load_fails:
+            raise LoadFailed("the file is damaged")
         return Lying(self.runtime.load(path, signature, options), self.how.rows, self.how.fails)
 
 
@@ -392,6 +439,7 @@ def test_a_pickle_is_refused_as_code(tmp_path: Path) -> None:
         ({"declare": {"x9": {}}}, "names a column 'x9'"),
         ({"declare": {"x0": {"minimum": 1000}}}, "no example row could be sent as a request"),
         ({"target": "species"}, "no target column 'species'"),
+        ({"example": {"y": [1]}, "target": "y"}, "no column besides the target 'y'"),
     ],
 )
 def test_an_order_that_cannot_be_met_is_refused_in_words(tmp_path: Path, options: dict[str, Any], says: str) -> None:
@@ -435,6 +483,33 @@ def test_a_model_of_tensors_is_refused_with_what_to_do(tmp_path: Path) -> None:
     error = refused(tmp_path, PackagingError, model)
     assert "takes tensors" in error.detail
     assert error.hint == "serve the file as it is: its own metadata tells what it takes"
+
+
+class Stubborn:
+    """Something that cannot be taken apart."""
+
+    def __getstate__(self) -> Any:
+        raise TypeError("not this one")
+
+
+def test_an_estimator_skops_cannot_take_apart_is_refused(tmp_path: Path) -> None:
+    from sklearn.linear_model import Ridge
+
+    model = Ridge().fit(*zoo.numbers())
+    model.kept = Stubborn()
+    error = refused(tmp_path, NotStorable, model, example=zoo.numbers()[0])
+    assert error.detail == "skops cannot store Ridge: not this one"
+
+
+def test_what_cannot_be_loaded_again_is_not_stored_and_a_broken_file_stays_a_broken_file(tmp_path: Path) -> None:
+    liars = Liars(load_fails=True)
+    with pytest.raises(NotStorable, match="what was written of Pipeline of LogisticRegression cannot be loaded again"):
+        pack(iris_model(), tmp_path / "m" / "v1", Example.of(zoo.iris()[0]), Order(), liars)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(zoo.specimen("onnx-iris-logistic").write(tmp_path, "given").read_bytes()[:100])
+    with pytest.raises(LoadFailed):
+        pack(path, tmp_path / "m" / "v1", Example.of(zoo.iris()[0]), Order(), liars)
+    assert not (tmp_path / "m").exists()
 
 
 # -- as authors call it ------------------------------------------------------------------------------------------------

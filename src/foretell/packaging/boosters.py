@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from foretell.packaging.frames import frame_of
 from foretell.packaging.sample import Sample
 
 
-class _Booster:
+class _Booster(ABC):
     tells_when_written = True
+    names: Sequence[str] | None = None
+    width: int | None = None
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -37,8 +40,8 @@ class _Booster:
                 hint="give as example the same columns, with the same types, that it was trained on",
             ) from error
 
-    def _predict(self, rows: Any) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def _predict(self, rows: Any) -> Any: ...
 
 
 class XGBoostBooster(_Booster):
@@ -47,15 +50,6 @@ class XGBoostBooster(_Booster):
     title = "XGBoost Booster"
     rtol = golden_rtol = RTOL_SINGLE
     distributions: Sequence[str] = ("xgboost", "numpy")
-
-    @property
-    def names(self) -> Sequence[str] | None:
-        names = self.model.feature_names
-        return None if names is None else [str(name) for name in names]
-
-    @property
-    def width(self) -> int | None:
-        return int(self.model.num_features())
 
     def write(self, folder: Path, _signature: Signature | None) -> Path:
         path = folder / "model.ubj"
@@ -82,15 +76,6 @@ class LightGBMBooster(_Booster):
     title = "LightGBM Booster"
     rtol = golden_rtol = RTOL_DOUBLE
     distributions: Sequence[str] = ("lightgbm", "numpy")
-
-    @property
-    def names(self) -> Sequence[str] | None:
-        names = [str(name) for name in self.model.feature_name()]
-        return None if all(name == f"Column_{i}" for i, name in enumerate(names)) else names
-
-    @property
-    def width(self) -> int | None:
-        return int(self.model.num_feature())
 
     def write(self, folder: Path, _signature: Signature | None) -> Path:
         path = folder / "model.txt"

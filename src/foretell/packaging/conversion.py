@@ -39,14 +39,13 @@ class Converted:
         return self._estimator.output(answers)
 
     def write(self, folder: Path, signature: Signature | None) -> Path:
-        if signature is None:
-            raise NotStorable(
-                f"{self.title} cannot be converted without example rows: the types of its inputs come from them"
-            )
+        assert signature is not None  # noqa: S101 - the port promises it where the object tells its output
         try:
             converted = _convert(self._estimator, signature)
         except ImportError as error:
             raise MissingLibrary(f"conversion needs {error.name}, which is not installed: {_INSTALL}") from error
+        except NotStorable:
+            raise
         except Exception as error:
             # converters raise their own families of errors, and whatever they stumble over inside a model
             raise NotStorable(

@@ -13,7 +13,14 @@ from foretell.core.identity import Ref
 from foretell.core.manifest import Golden, Manifest
 from foretell.core.signature import Output, Signature
 from foretell.core.values import Outputs
-from foretell.errors import ConversionDiffers, NotStorable, PackagingError, SignatureMissing, UntrustedArtifact
+from foretell.errors import (
+    ConversionDiffers,
+    LoadFailed,
+    NotStorable,
+    PackagingError,
+    SignatureMissing,
+    UntrustedArtifact,
+)
 from foretell.packaging.classes import check_labels, with_class_names
 from foretell.packaging.columns import Declared, describe_columns, retyped
 from foretell.packaging.equality import RTOL_SINGLE, SHOWN_MAX, Answers, differences
@@ -191,6 +198,12 @@ class _Work:
         except UntrustedArtifact as error:
             raise NotStorable(
                 f"{self.subject.title} holds types that are not served: {error.detail}", hint=ONNX_HINT
+            ) from error
+        except LoadFailed as error:
+            if self.subject.tells_when_written:
+                raise  # the file was given as it is: its fault is its own
+            raise NotStorable(
+                f"what was written of {self.subject.title} cannot be loaded again: {error.detail}", hint=error.hint
             ) from error
 
     def _checked(self, loaded: Model, example: Example, signature: Signature, answers: Answers | None) -> Outputs:

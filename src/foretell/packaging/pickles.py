@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from foretell.errors import LoadFailed, MissingLibrary, PathMissing
+from foretell.errors import LoadFailed, MissingLibrary
 from foretell.packaging.versions import installed
 
 
@@ -21,7 +21,7 @@ class Unpickled:
 
 
 def open_pickle(path: Path) -> Unpickled:
-    """Loads the file, which runs code from it. Raises PathMissing, MissingLibrary or LoadFailed."""
+    """Loads the file, which runs code from it. Raises MissingLibrary or LoadFailed."""
     try:
         import joblib
     except ImportError as error:
@@ -30,8 +30,6 @@ def open_pickle(path: Path) -> Unpickled:
         warnings.simplefilter("always")
         try:
             model = joblib.load(path)
-        except FileNotFoundError:
-            raise PathMissing(f"there is no file {path}") from None
         except ModuleNotFoundError as error:
             raise MissingLibrary(
                 f"{path.name} needs the module {error.name!r}, which is not installed here",

@@ -17,7 +17,7 @@ class Subject(Protocol):
     ``names`` are the column names it was fitted with, None where it does not tell; ``width`` how many columns it takes,
     None where it does not tell. ``rtol`` is how near the written model's numbers must come to this one's;
     ``golden_rtol`` how near they must stay wherever it is served. ``tells_when_written`` says that the artifact can be
-    written without a signature, and that it, not the object, tells names and output.
+    written without a signature, and that it, not the object, tells names, width and output.
     """
 
     @property
