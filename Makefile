@@ -1,6 +1,6 @@
 # Each target does all its own set-up; what it needs of the machine is Python 3.11 to 3.14 with venv, and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test torture check bench docs lock clean examples
+.PHONY: help setup serve test torture check bench docs reference lock clean examples
 .DELETE_ON_ERROR:
 
 PY      := .venv/bin/python
@@ -50,6 +50,9 @@ bench: $(DEV) ## Measure, beside the empty ASGI application and the tutorial app
 docs: $(DEV) ## The documentation as a site, in site/
 	@.venv/bin/zensical build --clean
 
+reference: $(DEV) ## Write the generated pages of docs/reference anew
+	@for page in settings errors cli; do $(PY) tools/generate_$$page.py; done
+
 lock: $(DEV) ## Write requirements/*.txt anew
 	@.venv/bin/uv pip compile -q pyproject.toml requirements/build.in --extra all $(LOCK) -o requirements/serve.txt
 	@.venv/bin/uv pip compile -q pyproject.toml requirements/build.in --extra all --group dev -c requirements/serve.txt $(LOCK) -o requirements/dev.txt
@@ -57,5 +60,5 @@ LOCK := --universal --python-version 3.11 --no-build --generate-hashes --no-emit
 	--no-config --custom-compile-command "make lock"
 
 clean: ## Remove what was built; trained models stay
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* htmlcov site dist build
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage .coverage.* .cache htmlcov site dist build
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

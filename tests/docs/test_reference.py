@@ -8,10 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 import foretell
-from docs import generate_cli, generate_errors
 from foretell.cli.main import COMMANDS, load
 from foretell.core.faults import TITLES
 from tests.docs.blocks import ROOT
+from tools import generate_cli, generate_errors
 
 
 def codes_in_source() -> Iterator[str]:
@@ -25,11 +25,11 @@ def codes_in_source() -> Iterator[str]:
 
 def test_the_page_of_errors_is_current() -> None:
     written = generate_errors.PAGE.read_text(encoding="utf-8")
-    assert written == generate_errors.page(), "run: python docs/generate_errors.py"
+    assert written == generate_errors.page(), "run: make reference"
 
 
 def test_the_page_of_the_command_line_is_current() -> None:
-    assert generate_cli.PAGE.read_text(encoding="utf-8") == generate_cli.page(), "run: python docs/generate_cli.py"
+    assert generate_cli.PAGE.read_text(encoding="utf-8") == generate_cli.page(), "run: make reference"
 
 
 def test_every_code_is_on_the_page_of_errors() -> None:

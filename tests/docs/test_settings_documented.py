@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from docs.generate_settings import PAGE, page
 from foretell.settings import leaves
+from tools.generate_settings import PAGE, page
 
 
 def test_the_reference_page_is_current() -> None:
-    assert PAGE.read_text(encoding="utf-8") == page(), "run: python docs/generate_settings.py"
+    assert PAGE.read_text(encoding="utf-8") == page(), "run: make reference"
 
 
 @pytest.mark.parametrize("key", [key for key, _ in leaves()])

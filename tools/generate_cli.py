@@ -1,4 +1,4 @@
-"""Writes ``docs/reference/cli.md`` from the commands themselves: ``python docs/generate_cli.py``."""
+"""Writes ``docs/reference/cli.md`` from the commands themselves: ``python tools/generate_cli.py``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from foretell.cli.main import COMMANDS, load
 
-PAGE = Path(__file__).parent / "reference" / "cli.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "cli.md"
 
 KINDS = {str: "TEXT", Path: "PATH", int: "N", float: "N"}
 DEFAULT = re.compile(r" \\?\[([^\[\]]+)\]$")
@@ -17,7 +17,7 @@ DEFAULT = re.compile(r" \\?\[([^\[\]]+)\]$")
 HEAD = """\
 # Command line
 
-Generated from the commands by `python docs/generate_cli.py`; a test holds that it is current.
+Generated from the commands by `make reference`; a test holds that it is current.
 
 Every failure is one line on standard error that says what happened, why and what to do, and an exit code of its own:
 see [errors](errors.md#on-the-command-line). 2 stands for wrong usage, 130 for an interrupt. `foretell --debug COMMAND`

@@ -1,4 +1,4 @@
-"""Writes ``docs/reference/settings.md`` from the settings tree: ``python docs/generate_settings.py``."""
+"""Writes ``docs/reference/settings.md`` from the settings tree: ``python tools/generate_settings.py``."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from foretell.settings import FALLBACKS, leaves, variable
 
-PAGE = Path(__file__).parent / "reference" / "settings.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "settings.md"
 
 HEAD = """\
 # Settings
 
-Generated from `src/foretell/settings.py` by `python docs/generate_settings.py`; a test holds that it is current.
+Generated from `src/foretell/settings.py` by `make reference`; a test holds that it is current.
 
 What is said in several places is taken from the first of:
 

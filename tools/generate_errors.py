@@ -1,4 +1,4 @@
-"""Writes ``docs/reference/errors.md`` from the tree of errors: ``python docs/generate_errors.py``."""
+"""Writes ``docs/reference/errors.md`` from the tree of errors: ``python tools/generate_errors.py``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from foretell.api.problems import MAX_BYTES, MEDIA_TYPE, STATUSES, TYPE_BASE
 from foretell.core.faults import TITLES
 from foretell.errors import ArtifactError, ForetellError, OperatorError, PackagingError
 
-PAGE = Path(__file__).parent / "reference" / "errors.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "errors.md"
 
 NARROWED = {
     "client_disconnected": (499, "The caller went away before the answer; in the log only"),
@@ -26,7 +26,7 @@ NARROWED = {
 HEAD = f"""\
 # Errors
 
-Generated from `src/foretell/errors.py` and `src/foretell/core/faults.py` by `python docs/generate_errors.py`; a test
+Generated from `src/foretell/errors.py` and `src/foretell/core/faults.py` by `make reference`; a test
 holds that it is current.
 
 Every error has one shape, `{MEDIA_TYPE}` (RFC 9457), of {MAX_BYTES} bytes at most:
