@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,3 +52,11 @@ def test_a_call_of_the_readme_gives_what_the_readme_says(step: Step, server: Liv
 def test_the_readme_calls_every_example() -> None:
     calls = " ".join(step.code for step in CALLS)
     assert all(name in calls for name in ("iris", "diabetes", "breast-cancer", "preferences"))
+
+
+def test_every_route_is_in_the_api_reference(server: Live) -> None:
+    page = (ROOT / "docs" / "reference" / "api.md").read_text(encoding="utf-8")
+    with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/openapi.json", timeout=30) as answer:
+        routes = json.load(answer)["paths"]
+    general = {re.sub(r"/models/(?!\{)[^/]+", "/models/{model}", route) for route in routes}
+    assert not [route for route in sorted(general) if f"`{route}`" not in page]
