@@ -174,7 +174,7 @@ def test_one_model_is_its_own_default(repository: Repository, place: Path) -> No
 
 
 def test_another_prefix_and_hidden_values_and_smaller_limits(repository: Repository, place: Path) -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "default_model": "iris",
         "prefix": "/ml",
         "errors__show_values": False,
