@@ -10,6 +10,7 @@ import pytest
 
 from foretell.codecs.csv import codec as csv
 from foretell.codecs.json import codec
+from foretell.core.faults import KEPT
 from foretell.core.limits import BodyLimits
 from foretell.core.signature import Output, Signature, Tensor
 from foretell.core.validation import bind
@@ -114,6 +115,11 @@ def test_a_wrong_element_is_refused(text: str, dtype: str, code: str) -> None:
     refused = error(f'{{"features": [{text}]}}'.encode(), model(("x", dtype, (-1, 1))))
     assert isinstance(refused, InvalidInput)
     assert (refused.instance_code, refused.faults[0].pointer) == (code, "/features/0")
+
+
+def test_all_faults_are_counted_and_the_first_kept() -> None:
+    refused = error({"features": ["x"] * 100}, model(("x", "float64", (-1, -1))))
+    assert (len(refused.faults), refused.faults_total) == (KEPT, 100)
 
 
 def test_a_number_with_too_many_digits_is_malformed() -> None:

@@ -43,6 +43,9 @@ class Refusal:
     near: tuple[str, tuple[str, ...]] | None = None
 
 
+TOO_LARGE = Refusal("out_of_range", "is too large for this model to compute with")
+
+
 def whole_number(text: str, limits: BodyLimits) -> int | Unreadable:
     """The value of a JSON number without fraction and exponent."""
     if len(text) > 2 and len(text.lstrip("-")) > min(limits.max_digits, MAX_DIGITS):
@@ -60,8 +63,8 @@ def from_text(column: Column, text: str, limits: BodyLimits) -> Any:
     """The value JSON would have brought for one CSV field; an empty field is null.
 
     What is no number stays a text, for ``read`` to refuse. Numbers follow JSON's grammar, with blanks around them
-    allowed; booleans are ``true``, ``false`` (in any case, as spreadsheets write them), ``1`` and ``0``; a date and time
-    may have a blank for the ``T``, as pandas writes it.
+    allowed; booleans are ``true``, ``false`` (in any case, as spreadsheets write them), ``1`` and ``0``; a date and
+    time may have a blank for the ``T``, as pandas writes it.
     """
     if not text:
         return None
@@ -123,7 +126,7 @@ def _wrong_type(value: Any, wanted: str, expected: str) -> Refusal:
     return Refusal("wrong_type", f"must be {wanted}, got {kind_of(value)}", expected, kind_of(value))
 
 
-def _float(column: Column, value: Any, _: BodyLimits) -> Any:
+def _float(column: Column, value: Any, limits: BodyLimits) -> Any:
     if type(value) is int:
         try:
             value = float(value)
@@ -131,10 +134,10 @@ def _float(column: Column, value: Any, _: BodyLimits) -> Any:
             return Refusal("out_of_range", "is larger than a float64 can hold")
     elif type(value) is not float:
         return _wrong_type(value, "a number", "float")
-    return _bounded(column, value)
+    return _bounded(column, value, limits)
 
 
-def _integer(column: Column, value: Any, _: BodyLimits) -> Any:
+def _integer(column: Column, value: Any, limits: BodyLimits) -> Any:
     if type(value) is float:
         if not value.is_integer():
             return Refusal("wrong_type", "must be a whole number", "integer", "number")
@@ -143,10 +146,12 @@ def _integer(column: Column, value: Any, _: BodyLimits) -> Any:
         return _wrong_type(value, "a whole number", "integer")
     if not INT64_MIN <= value <= INT64_MAX:
         return Refusal("out_of_range", "is outside the range of a 64-bit whole number")
-    return _bounded(column, value)
+    return _bounded(column, value, limits)
 
 
-def _bounded(column: Column, value: float) -> Any:
+def _bounded(column: Column, value: float, limits: BodyLimits) -> Any:
+    if abs(value) > limits.max_magnitude:
+        return TOO_LARGE
     if column.minimum is not None and value < column.minimum:
         return Refusal("out_of_bounds", f"must be at least {column.minimum}", column.minimum)
     if column.exclusive_minimum is not None and value <= column.exclusive_minimum:

@@ -145,6 +145,10 @@ class Faults:
         if len(kept) < KEPT:
             kept.append(fault)
 
+    def full(self, *, malformed: bool) -> bool:
+        """Whether no more faults of the kind are kept: then it is enough to ``count`` them."""
+        return len(self._malformed if malformed else self._invalid) >= KEPT
+
     def count(self, code: str, *, malformed: bool) -> None:
         """Counts a fault without keeping it: for those of which enough are kept."""
         self.total += 1

@@ -224,13 +224,8 @@ class _Gathering:
         return False
 
     def _invalid(self, code: str, message: str, place: Place, value: Any, *, malformed: bool = False) -> None:
-        name, shown = clip(self.tensor.name), value
-        self._faults.add(
-            code,
-            f"{name} {message}",
-            place,
-            row=self._row,
-            expected=self.tensor.dtype,
-            value=shown,
-            malformed=malformed,
-        )
+        if self._faults.full(malformed=malformed):
+            self._faults.count(code, malformed=malformed)
+            return
+        text, dtype = f"{clip(self.tensor.name)} {message}", self.tensor.dtype
+        self._faults.add(code, text, place, row=self._row, expected=dtype, value=value, malformed=malformed)

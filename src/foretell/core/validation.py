@@ -91,6 +91,9 @@ def _cell_place(document: Document, row: int, index: int, name: str) -> Place:
 def _note(  # noqa: PLR0917 - one call site
     faults: Faults, document: Document, at: tuple[int, int], column: Column, value: Any, refusal: cells.Refusal
 ) -> None:
+    if faults.full(malformed=refusal.malformed):
+        faults.count(refusal.code, malformed=refusal.malformed)
+        return
     faults.add(
         refusal.code,
         f"{clip(column.name)} {refusal.message}",

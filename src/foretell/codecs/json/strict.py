@@ -18,7 +18,7 @@ import numpy as np
 
 from foretell.core.cells import kind_of, real_number, whole_number
 from foretell.core.document import Document, Unreadable
-from foretell.core.faults import KEPT, Faults, clip, listed, malformed
+from foretell.core.faults import Faults, clip, listed, malformed
 from foretell.core.limits import BodyLimits
 from foretell.errors import Fault, InvalidInput, MalformedRequest
 
@@ -137,7 +137,7 @@ def _value(text: str, body: bytes, limits: BodyLimits) -> Any:
 
 @contextmanager
 def _collector_at_rest(body_bytes: int) -> Iterator[None]:
-    """Keeps the garbage collector from looking through a large tree, which holds no cycles, again and again as it grows.
+    """Keeps the garbage collector from looking through a large tree, which has no cycles, again and again.
 
     A million empty lists would otherwise take seconds in a process that holds much else.
     """
@@ -156,7 +156,7 @@ def _duplicates(value: Any) -> MalformedRequest | InvalidInput:
     for steps, item in _containers(value):
         if isinstance(item, _Twice):
             for key in item.keys_twice:
-                if faults.total >= KEPT:
+                if faults.full(malformed=True):
                     faults.count("duplicate_key", malformed=True)
                     continue
                 message = f"the key '{clip(key)}' stands more than once in one object"
