@@ -60,7 +60,8 @@ class Sum:
         assert self.gate.wait(WAIT_S)
         if (inputs.values[:, 0] == self.poison).any():
             raise ValueError("poisoned")
-        return Outputs(self.signature.output, values=inputs.values @ np.array([10.0, 1.0]))
+        with np.errstate(over="ignore"):
+            return Outputs(self.signature.output, values=inputs.values[:, 0] * 10.0 + inputs.values[:, 1])
 
     def close(self) -> None:
         self.gate.set()

@@ -64,6 +64,9 @@ class Log(Group):
     level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least severe event that is written. Request lines are of level info."
     )
+    values: bool = Field(
+        default=False, description="Whether what a failing model says is logged: it may hold feature values."
+    )
     path: Path | None = Field(default=None, description="File to append to; without it lines go to standard output.")
     max_buffered_lines: int = Field(
         default=16_384,

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
+import numpy as np
 import pytest
-from tests.serving import Running, Sum, running, until
-from tests.wire import Answer, Wire, get, post
 
+from foretell.core.values import Inputs, Matrix, Outputs
 from foretell.execution.threaded import ThreadedExecutor
 from foretell.wire.protocol import lane_supported
+from tests.serving import Running, Sum, running, until
+from tests.wire import Answer, Wire, get, post
 
 PREDICT = "/api/v1/predict"
 Serve = Callable[..., AbstractContextManager[Running]]
@@ -73,6 +75,7 @@ def test_the_lane_gives_the_answer_of_the_ordinary_way() -> None:
             wire.send(ask(4, 2, "X-Request-ID: mine-1"))
             answer = wire.answer()
             answers.append(answer)
+            server.eventually(lambda: server.services.servable.served.rows == 1)
             assert lane_count(server) == int(lane)
             assert server.services.servable.served.ordinary == int(not lane)
     by_lane, ordinary = answers
@@ -208,7 +211,7 @@ def test_http_1_0_is_answered_and_closed(wire: Wire) -> None:
 
 
 def test_a_half_closed_connection_ends_the_same_with_and_without_the_lane() -> None:
-    ends = []
+    ends: list[int | None] = []
     for lane in (True, False):
         with running(lane=lane) as server, Wire(server.port) as wire:
             wire.send(ask(6))
@@ -328,7 +331,7 @@ def test_a_body_that_is_still_coming_when_the_server_stops_is_answered(serve: Se
     with serve() as server, Wire(server.port) as wire:
         request = ask(3)
         wire.send(request[:-4])
-        until(lambda: any(c.cycle is not None for c in server.server.server_state.connections))
+        until(lambda: any(getattr(c, "cycle", None) for c in server.server.server_state.connections))
         server.stop()
         with pytest.raises(OSError), Wire(server.port, 1):  # the listener is gone: the stop has begun
             while True:
@@ -398,11 +401,28 @@ def test_a_full_queue_is_said_with_a_time_to_come_back(serve: Serve) -> None:
             wire.socket.close()
 
 
+def test_a_number_beyond_what_the_model_computes_in_is_the_callers_fault_and_named(wire: Wire) -> None:
+    wire.send(ask(1e308, 2))
+    answer = wire.answer()
+    assert answer.status == 422
+    assert answer.json["code"] == "out_of_range"
+    assert answer.json["errors"][0]["pointer"] == "/features/0"
+    wire.send(ask(1e30, 2))
+    assert wire.answer().json["prediction"] == 1e31
+
+
 def test_what_a_model_cannot_say_in_json_is_never_a_silent_null(serve: Serve) -> None:
-    with serve() as server, Wire(server.port) as wire:
-        wire.send(ask(1e308, 1e308))
-        assert wire.answer().status == 500
-        assert "NaN" in server.observer.outcomes[-1].code or server.observer.outcomes[-1].code  # type: ignore[operator]
+    class NoNumber(Sum):
+        def predict(self, inputs: Inputs) -> Outputs:
+            assert isinstance(inputs, Matrix)
+            return Outputs(self.signature.output, values=np.where(inputs.values[:, 0] > 5, np.nan, 1.0))
+
+    with serve(NoNumber()) as server, Wire(server.port) as wire:
+        wire.send(ask(9), ask(1))
+        refused = wire.answer()
+        assert refused.status == 500
+        assert refused.json["code"] == "model_gave_no_number"
+        assert wire.answer().json["prediction"] == 1.0
 
 
 # -- many at once ---

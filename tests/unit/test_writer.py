@@ -14,8 +14,7 @@ from hypothesis.extra import numpy as arrays
 from foretell.api.native.translate import single_json
 from foretell.core.identity import Ref
 from foretell.core.signature import Label, Output, Tensor
-from foretell.core.values import Outputs
-from foretell.errors import ModelFailed
+from foretell.core.values import Outputs, first_not_finite
 from foretell.execution.base import Run
 from foretell.wire.writer import SingleWriter, writable
 
@@ -63,13 +62,13 @@ def test_every_row_is_written_as_the_ordinary_way_writes_it(outputs: Outputs) ->
     writer.begin(outputs, RUN)
     for row in range(outputs.count):
         written = writer.body(row, b"01ID")
-        try:
-            moment = "" if written is None else json.loads(written)["timestamp"]
-            assert written == single_json(
-                outputs, row, REF, prediction_id="01ID", timestamp=moment, inference_ms=RUN.duration_s * 1e3
-            )
-        except ModelFailed:
+        if first_not_finite(outputs.part(row, row + 1)) is not None:
             assert written is None, "what is no number is left to the ordinary way, which refuses it"
+            continue
+        moment = json.loads(written or b"")["timestamp"]
+        assert written == single_json(
+            outputs, row, REF, prediction_id="01ID", timestamp=moment, inference_ms=RUN.duration_s * 1e3
+        )
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,16 @@ async def _request_error(request: Request, error: Exception) -> Response:
         raise error
     exchange = exchange_of(request.scope)
     exchange.code = error.instance_code
+    settings = exchange.services.settings
     if status_of(error) == 500:
+        cause = error.__cause__
         _log.error(
             error.instance_code,
             request_id=exchange.request_id,
             model=exchange.model,
             version=exchange.version,
             detail=error.detail,
-            exc_info=error.__cause__,
+            exc_info=cause if cause is None or settings.log.values else _WithoutWords(cause),
         )
     headers: dict[str, str] = {}
     if isinstance(error, MethodNotAllowed):
@@ -42,8 +44,17 @@ async def _request_error(request: Request, error: Exception) -> Response:
     if isinstance(error, BodyTooLarge) and request.scope.get("http_version", "1.1").startswith("1"):
         # the rest of the body is not read, so the connection cannot be used again
         headers["connection"] = "close"
-    show_values = exchange.services.settings.errors.show_values
+    show_values = settings.errors.show_values
     return problem_response(error, exchange.request_id, show_values=show_values, headers=headers)
+
+
+class _WithoutWords(Exception):
+    """What a model raised, for the log: where and which kind, without its message, which may hold feature values."""
+
+    def __init__(self, error: BaseException) -> None:
+        kind = f"{type(error).__module__}.{type(error).__qualname__}"
+        super().__init__(f"{kind} (its message may hold feature values; log.values = true shows it)")
+        self.__traceback__ = error.__traceback__
 
 
 async def _http_exception(request: Request, error: Exception) -> Response:

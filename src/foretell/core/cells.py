@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from foretell.core.document import Unreadable
@@ -19,6 +21,7 @@ from foretell.core.limits import BodyLimits
 from foretell.core.signature import Column, ColumnType
 
 INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
+LARGEST_FLOAT = int(Decimal(repr(sys.float_info.max)))  # as JSON writes it, and so as schemas have it
 MAX_DIGITS = 4300
 """CPython's own bound on turning text into whole numbers; ``limits.max_digits`` may only be stricter."""
 
@@ -128,10 +131,9 @@ def _wrong_type(value: Any, wanted: str, expected: str) -> Refusal:
 
 def _float(column: Column, value: Any, limits: BodyLimits) -> Any:
     if type(value) is int:
-        try:
-            value = float(value)
-        except OverflowError:
+        if abs(value) > LARGEST_FLOAT:
             return Refusal("out_of_range", "is larger than a float64 can hold")
+        value = float(value)
     elif type(value) is not float:
         return _wrong_type(value, "a number", "float")
     return _bounded(column, value, limits)

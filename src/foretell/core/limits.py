@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:
-    """``max_rows`` binds batches, ``max_depth`` nested arrays and objects, ``max_digits`` a whole number's digits."""
+    """``max_rows`` binds batches, ``max_depth`` nested arrays and objects, ``max_digits`` a whole number's digits.
+
+    ``max_magnitude`` is the largest absolute value of a number; there is none, but where a model has failed on numbers
+    beyond what it computes in.
+    """
 
     max_body_bytes: int = 8 * 1024 * 1024
     max_rows: int = 1000
@@ -15,3 +20,4 @@ class BodyLimits:
     max_digits: int = 400
     max_text_chars: int = 1024 * 1024
     max_columns: int = 10_000
+    max_magnitude: float = math.inf

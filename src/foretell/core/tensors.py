@@ -180,7 +180,7 @@ class _Gathering:
             case "O":
                 return kinds == {str} and max(map(len, values)) <= self._limits.max_text_chars
             case "f":
-                highest = float(np.finfo(self._dtype).max)
+                highest = min(float(np.finfo(self._dtype).max), self._limits.max_magnitude)
                 return kinds <= {int, float} and -highest <= min(values) and max(values) <= highest
             case _:
                 bounds = np.iinfo(self._dtype)

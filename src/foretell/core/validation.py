@@ -6,6 +6,7 @@ column order, ``core.cells`` judges each cell, ``core.tensors`` does both for te
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,12 +65,13 @@ def _read_cells(
 def _plain(column: Column, values: list[Any], limits: BodyLimits) -> bool:
     """Whether every value is beyond doubt, by a look at the column as a whole."""
     kinds = set(map(type, values))
+    if column.bounded or (column.type.numeric and limits.max_magnitude < math.inf):
+        return False
     match column.type:
         case ColumnType.FLOAT:
-            return kinds == {float} and not column.bounded
+            return kinds == {float}
         case ColumnType.INTEGER:
-            small = kinds == {int} and not column.bounded
-            return small and min(values) >= cells.INT64_MIN and max(values) <= cells.INT64_MAX
+            return kinds == {int} and min(values) >= cells.INT64_MIN and max(values) <= cells.INT64_MAX
         case ColumnType.BOOLEAN:
             return kinds == {bool}
         case ColumnType.STRING | ColumnType.CATEGORY:

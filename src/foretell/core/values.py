@@ -10,6 +10,7 @@ tensors  named arrays, the first axis being the batch
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -157,6 +158,26 @@ def display_names(output: Output) -> tuple[str, ...] | None:
     classes = output.classes or ()
     texts = tuple(label for label in classes if isinstance(label, str))
     return texts if texts and len(texts) == len(classes) else None
+
+
+def first_not_finite(outputs: Outputs) -> int | None:
+    """The first row whose answer holds NaN or an infinity, for which JSON has no number; None where there is none."""
+    for array in (outputs.probabilities, outputs.values, *(outputs.tensors or {}).values()):
+        if array is None or array.dtype.kind not in "fO":
+            continue
+        if array.dtype.kind == "O":
+            finite = np.array([_finite(value) for value in array.tolist()], dtype=np.bool_)
+        else:
+            finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        if not finite.all():
+            return int(np.argmin(finite))
+    return None
+
+
+def _finite(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def assemble(signature: Signature, rows: Sequence[Row]) -> Matrix | Table:

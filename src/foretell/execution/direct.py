@@ -10,7 +10,6 @@ import asyncio
 import time
 
 from foretell.core.values import Outputs
-from foretell.errors import ModelFailed
 from foretell.execution.base import Call, Run
 from foretell.execution.batcher import Batcher
 from foretell.runtimes.base import Model
@@ -83,8 +82,8 @@ def call_model(model: Model, batcher: Batcher, batch: list[Call]) -> tuple[Outpu
     except Exception as error:
         return error
     except BaseException as error:  # a model that calls sys.exit() or raises KeyboardInterrupt must not stop the server
-        return ModelFailed(f"The model raised {type(error).__name__}.")
+        return RuntimeError(f"the model raised {type(error).__name__}")
     run = Run(inputs.count, started_s, time.perf_counter() - started_s)
     if outputs.count != run.rows:
-        return ModelFailed(f"The model gave {outputs.count} rows for {run.rows}.")
+        return RuntimeError(f"the model gave {outputs.count} rows for {run.rows}")
     return outputs, run

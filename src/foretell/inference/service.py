@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from foretell.codecs.base import Codec
 from foretell.core.document import Document
 from foretell.core.limits import BodyLimits
 from foretell.core.validation import bind
-from foretell.core.values import Inputs, Outputs, Row
+from foretell.core.values import Inputs, Outputs, Row, first_not_finite
 from foretell.errors import DeadlineExceeded, Draining, MalformedRequest, ModelFailed, RequestError
 from foretell.execution.base import Run
 from foretell.lifecycle.catalog import Catalog, CatalogHolder
 from foretell.lifecycle.servable import Servable
+
+EXTREME = 1e30
+"""Numbers beyond this overflow in a model's 32-bit arithmetic sooner or later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +74,26 @@ class InferenceService:
         except RequestError:
             raise
         except Exception as error:
-            raise ModelFailed(
-                f"Model {servable.ref} failed on this input. The input is valid; the failure is the model's. "
-                "The server's log holds the cause under this request's id."
-            ) from error
+            self._refuse_extremes(ask, servable)
+            raise _failed(servable, "failed on this input") from error
         finally:
             servable.release()
+        row = first_not_finite(outputs)
+        if row is not None:
+            self._refuse_extremes(ask, servable)
+            raise _failed(servable, f"gave NaN or infinity for row {row}", "model_gave_no_number")
         servable.served.ordinary += 1
         servable.served.rows += count
         return Prediction(servable, outputs, not ask.many, run)
+
+    def _refuse_extremes(self, ask: Ask, servable: Servable) -> None:
+        """Where a model has failed: raises InvalidInput if the rows hold numbers beyond what models compute in.
+
+        Most compute in 32 bits, or square and sum in 64; none of that is known before a model has tried. So such
+        numbers are welcome where the model copes with them, and the caller's fault where it does not.
+        """
+        document = ask.codec.parse(ask.body, ask.many, self._limits, ask.parameters)
+        bind(document, servable.signature, replace(self._limits, max_magnitude=EXTREME), str(servable.ref))
 
     def _read(self, ask: Ask) -> tuple[Servable, Sequence[Row] | Inputs, int]:
         catalog = self._catalogs.current
@@ -96,6 +110,14 @@ class InferenceService:
         servable = _named_in_body(catalog, servable, document, ask)
         bound = bind(document, servable.signature, self._limits, str(servable.ref))
         return servable, bound, bound.count
+
+
+def _failed(servable: Servable, how: str, code: str | None = None) -> ModelFailed:
+    return ModelFailed(
+        f"Model {servable.ref} {how}. The input is valid; the failure is the model's. "
+        "The server's log holds the cause under this request's id.",
+        code=code,
+    )
 
 
 def _named_in_body(catalog: Catalog, servable: Servable, document: Document, ask: Ask) -> Servable:

@@ -138,7 +138,7 @@ def _answer(exchange: Exchange, prediction: Prediction, media_type: str, options
             (b"x-model-version", ref.version.encode("latin-1")),
             (b"x-prediction-id", prediction_id.encode("latin-1")),
         ]
-        return Answer(rows_csv(outputs, ref, options), headers)
+        return Answer(rows_csv(outputs, options), headers)
     if prediction.single:
         body = single_json(
             outputs,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import re
 import time
 from collections.abc import Iterable, Sequence
@@ -20,7 +19,6 @@ import orjson
 from foretell.core.identity import Ref
 from foretell.core.signature import Output
 from foretell.core.values import Listed, Outputs, display_names
-from foretell.errors import ModelFailed
 
 JSON = "application/json"
 CSV = "text/csv"
@@ -49,7 +47,7 @@ def single_json(
     inference_ms: float,
     options: Options = PLAIN,
 ) -> bytes:
-    """The answer for row ``index`` of ``outputs``. Raises ModelFailed where the row is not finite."""
+    """The answer for row ``index`` of ``outputs``."""
     listed = outputs.listed
     prediction = listed.predictions[index]
     document: dict[str, Any] = {"status": "success", "prediction": prediction}
@@ -57,14 +55,10 @@ def single_json(
         document["class_name"] = listed.class_names[index]
     if listed.probabilities is not None and listed.confidences is not None:
         probability = listed.probabilities[index]
-        if not math.isfinite(sum(probability)):
-            raise not_finite(ref, index)
         document["confidence"] = listed.confidences[index]
         document["probability"] = probability
         if options.top_k is not None:
             document["top"] = _top(outputs.output, probability, options.top_k)
-    elif not _finite(prediction):
-        raise not_finite(ref, index)
     document["model"] = ref.model
     document["model_version"] = ref.version
     document["prediction_id"] = prediction_id
@@ -74,8 +68,7 @@ def single_json(
 
 
 def batch_json(outputs: Outputs, ref: Ref, *, prediction_id: str, total_ms: float, options: Options = PLAIN) -> bytes:
-    """The answer for all rows of ``outputs``. Raises ModelFailed where a row is not finite."""
-    ensure_finite(outputs, ref)
+    """The answer for all rows of ``outputs``."""
     document: dict[str, Any] = {}
     output, indices, probabilities = outputs.output, outputs.indices, outputs.probabilities
     if indices is None:
@@ -105,9 +98,8 @@ def batch_json(outputs: Outputs, ref: Ref, *, prediction_id: str, total_ms: floa
     return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
 
 
-def rows_csv(outputs: Outputs, ref: Ref, options: Options = PLAIN) -> bytes:
-    """All rows as CSV with a header (RFC 4180), formulas neutralised. Raises ModelFailed where a row is not finite."""
-    ensure_finite(outputs, ref)
+def rows_csv(outputs: Outputs, options: Options = PLAIN) -> bytes:
+    """All rows as CSV with a header (RFC 4180), formulas neutralised."""
     listed, output = outputs.listed, outputs.output
     columns = _prediction_columns(listed, output)
     if listed.class_names is not None:
@@ -129,31 +121,6 @@ def rows_csv(outputs: Outputs, ref: Ref, options: Options = PLAIN) -> bytes:
     return text.getvalue().encode()
 
 
-def ensure_finite(outputs: Outputs, ref: Ref) -> None:
-    """Raises ModelFailed naming the first row that holds NaN or infinity."""
-    arrays = [outputs.probabilities, outputs.values, *(outputs.tensors or {}).values()]
-    for array in arrays:
-        if array is None or array.dtype.kind not in "fO":
-            continue
-        if array.dtype.kind == "O":
-            rows = [_finite(value) for value in array.tolist()]
-        else:
-            finite = np.isfinite(array)
-            if finite.all():
-                continue
-            rows = finite.reshape(len(array), -1).all(axis=1).tolist()
-        if not all(rows):
-            raise not_finite(ref, rows.index(False))
-
-
-def not_finite(ref: Ref, row: int) -> ModelFailed:
-    """The model answered a valid row with something no number stands for."""
-    return ModelFailed(
-        f"Model {ref} gave NaN or infinity for row {row}. The input is valid; the failure is the model's.",
-        code="model_gave_no_number",
-    )
-
-
 def timestamp(seconds: float) -> str:
     """Seconds since the epoch as RFC 3339 in UTC with milliseconds: ``2026-11-20T10:30:00.000Z``."""
     whole, milliseconds = divmod(int(seconds * 1000), 1000)
@@ -170,16 +137,6 @@ def _second(whole: int) -> str:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
         _last_second = (whole, text)
     return text
-
-
-def _finite(value: Any) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
-    if isinstance(value, list | tuple):
-        return all(map(_finite, value))
-    if isinstance(value, dict):
-        return all(map(_finite, value.values()))
-    return True
 
 
 def _top(output: Output, probability: Sequence[float], k: int) -> list[dict[str, Any]]:

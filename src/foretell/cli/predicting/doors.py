@@ -153,7 +153,7 @@ class _Local:
         options = Options(wanted.top_k, wanted.probabilities)
         ref = answer.servable.ref
         if wanted.accept == "text/csv":
-            return rows_csv(answer.outputs, ref, options)
+            return rows_csv(answer.outputs, options)
         return batch_json(answer.outputs, ref, prediction_id="", total_ms=0.0, options=options)
 
 
