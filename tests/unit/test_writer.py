@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -49,7 +49,7 @@ def classified(draw: st.DrawFn) -> Outputs:
 @st.composite
 def regressed(draw: st.DrawFn) -> Outputs:
     dtype = draw(st.sampled_from([np.float64, np.float32]))
-    width = 32 if dtype is np.float32 else 64
+    width: Literal[32, 64] = 32 if dtype is np.float32 else 64
     shape = draw(st.sampled_from([(3,), (3, 1)]))
     return Outputs(Output("regression"), values=draw(arrays.arrays(dtype, shape, elements=st.floats(width=width))))
 
