@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,6 +54,8 @@ ODD_VALUES = [
     ),
     *("1" * 30, "1" * 309, "1" * 310, "1" * 400, "1" * 401, "2" + "0" * 308, "9" * 5000, "0." + "1" * 400, "1e-400"),
     *("1.7976931348623157e308", "1.7976931348623159e308", "5e-324", "2.4703282292062327e-324", "2.5e-324"),
+    *(str(int(sys.float_info.max)), str(int(sys.float_info.max) + 1), str(-int(sys.float_info.max) - 1)),
+    *("17976931348623157" + "0" * 292, "17976931348623157" + "0" * 291 + "1"),
     *("179769313486231580793" + "0" * 288, "0.1e-323", "123456789012345678901234567890.5", "1e23", "8.5e22"),
     *('"2026-01-01T00:00:00Z"', '"2026-01-01t00:00:60z"', '"2026-02-30T00:00:00Z"', '"2026-01-01T00:00:00"'),
     *('"2026-01-01 00:00:00.123456789+02:00"', '"0001-01-01T00:00:00+05:00"', '"9999-12-31T23:59:60Z"'),
@@ -95,9 +98,7 @@ def good_values(column: Column) -> st.SearchStrategy[Any]:
     """Values a column without declared rules takes."""
     match column.type:
         case ColumnType.FLOAT:
-            values: st.SearchStrategy[Any] = st.floats(allow_nan=False, allow_infinity=False) | st.integers(
-                -(10**6), 10**6
-            )
+            values: st.SearchStrategy[Any] = st.floats(-1.79e308, 1.79e308) | st.integers(-(10**6), 10**6)
         case ColumnType.INTEGER:
             values = st.integers(-(2**53), 2**53)
         case ColumnType.BOOLEAN:

@@ -151,6 +151,7 @@ def test_a_nullable_column_may_be_left_out_of_an_object() -> None:
         ({"member": "true"}, "wrong_type", '"true"'),
         ({"spend": -1}, "out_of_bounds", "-1"),
         ({"spend": 1e6}, "out_of_bounds", "1000000.0"),
+        ({"spend": -17976931348623157 * 10**292 - 1}, "out_of_range", "-17976931348623157" + "0" * 45 + "…"),
         ({"spend": 10**309}, "out_of_range", "1" + "0" * 62 + "…"),
         ({"spend": [1, {"a": None}]}, "wrong_type", '[1, {"a": null}]'),
         ({"spend": {"a": "x" * 100}}, "wrong_type", '{"a": "' + "x" * 56 + "…"),

@@ -6,6 +6,7 @@ Where a rule cannot be said in a type with the very same meaning, there is no fa
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union
 
@@ -90,20 +91,20 @@ def _cell(column: Column, limits: BodyLimits) -> Any:
 
 
 def _real(column: Column) -> Any:
-    if not column.bounded:
-        return float
     bounds = (column.minimum, column.exclusive_minimum, column.maximum, column.exclusive_maximum)
     if not all(bound is None or _exact(bound) for bound in bounds):
         return None
-    meta: dict[str, Any] = {}
-    lows = [(float(bound), key) for bound, key in ((bounds[0], "ge"), (bounds[1], "gt")) if bound is not None]
-    highs = [(float(bound), key) for bound, key in ((bounds[3], "lt"), (bounds[2], "le")) if bound is not None]
-    if lows:
-        bound, key = max(lows, key=lambda pair: (pair[0], pair[1] == "gt"))
-        meta[key] = bound
-    if highs:
-        bound, key = min(highs, key=lambda pair: (pair[0], pair[1] == "le"))
-        meta[key] = bound
+    # a whole number just beyond the largest float64 would be rounded to it: at the very edge nothing is plain
+    edge = sys.float_info.max
+    lows = [
+        (float(bound), key) for bound, key in ((bounds[0], "ge"), (bounds[1], "gt"), (-edge, "gt")) if bound is not None
+    ]
+    highs = [
+        (float(bound), key) for bound, key in ((bounds[2], "le"), (bounds[3], "lt"), (edge, "lt")) if bound is not None
+    ]
+    low, above = max(lows, key=lambda pair: (pair[0], pair[1] == "gt"))
+    high, below = min(highs, key=lambda pair: (pair[0], pair[1] == "le"))
+    meta: dict[str, Any] = {above: low, below: high}
     return Annotated[float, msgspec.Meta(**meta)]
 
 
