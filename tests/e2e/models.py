@@ -270,7 +270,7 @@ def graphs(repository: Repository) -> None:
         [total],
         [axes, h.make_tensor("one", T.INT64, [1], [1])],
     )
-    # y = log(x0) + table[int(x1)]: NaN below 0, minus infinity at 0, a failure of the runtime where x1 is no index
+    # y = log(x0 + 1) + table[int(x1)]: NaN below -1, minus infinity at -1, the runtime fails where x1 is no index
     row = h.make_tensor_value_info("X", T.FLOAT, ["n", 2])
     y = h.make_tensor_value_info("y", T.FLOAT, ["n", 1])
     write(
@@ -278,7 +278,8 @@ def graphs(repository: Repository) -> None:
         [
             h.make_node("Gather", ["X", "zero"], ["x0"], axis=1),
             h.make_node("Gather", ["X", "first"], ["x1"], axis=1),
-            h.make_node("Log", ["x0"], ["log"]),
+            h.make_node("Add", ["x0", "unit"], ["more"]),
+            h.make_node("Log", ["more"], ["log"]),
             h.make_node("Cast", ["x1"], ["index"], to=T.INT64),
             h.make_node("Gather", ["table", "index"], ["found"], axis=0),
             h.make_node("Add", ["log", "found"], ["y"]),
@@ -288,6 +289,7 @@ def graphs(repository: Repository) -> None:
         [
             h.make_tensor("zero", T.INT64, [1], [0]),
             h.make_tensor("first", T.INT64, [1], [1]),
+            h.make_tensor("unit", T.FLOAT, [1], [1.0]),
             h.make_tensor("table", T.FLOAT, [3], [10.0, 20.0, 30.0]),
         ],
     )

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretell.core.document import Document
+from foretell.core.examples import example_row
 from foretell.core.limits import BodyLimits
 from foretell.core.manifest import Manifest
 from foretell.core.signature import Column, ColumnType, Signature, Tensor
@@ -22,6 +23,8 @@ from foretell.runtimes.base import Model
 
 _ROWS = 3
 _TEXT = "text"
+_SHOWN_VALUES = 4096
+"""A row of tensors with more values than this is no example for people."""
 _MOMENT = "2026-01-01T00:00:00Z"
 
 
@@ -206,8 +209,10 @@ def _made_up_tensors(signature: Signature) -> Trial:
     fixed = [tensor.shape[0] for tensor in signature.tensors if tensor.shape and tensor.shape[0] > 0]
     rows = fixed[0] if fixed else _ROWS
     arrays = {tensor.name: _zeros(tensor, rows) for tensor in signature.tensors}
-    guessed = any(-1 in tensor.shape[1:] or tensor.dtype == "string" for tensor in signature.tensors)
-    return Trial(Tensors(arrays), None, guessed or bool(fixed))
+    guessed = any(-1 in tensor.shape[1:] or tensor.dtype == "string" for tensor in signature.tensors) or bool(fixed)
+    size = sum(math.prod(tensor.shape[1:]) for tensor in signature.tensors)
+    features = None if guessed or size > _SHOWN_VALUES else example_row(signature)
+    return Trial(Tensors(arrays), features, guessed)
 
 
 def _zeros(tensor: Tensor, rows: int) -> NDArray[Any]:

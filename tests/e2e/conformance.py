@@ -1,0 +1,54 @@
+"""Hooks of schemathesis for the real repository.
+
+JSON Schema can say of CSV no more than that it is text, and not which body a path with a model's name in it takes. So
+paths of models that are not iris are asked in JSON alone, and CSV is made of iris flowers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import schemathesis
+from hypothesis import strategies as st
+
+HEADER = "sepal length (cm),sepal width (cm),petal length (cm),petal width (cm)"
+CENTIMETRES = st.floats(0, 30).map(repr)
+
+schemathesis.openapi.media_type(
+    "text/csv",
+    st.tuples(CENTIMETRES, CENTIMETRES, CENTIMETRES, CENTIMETRES).map(
+        lambda row: f"{HEADER}\r\n{','.join(row)}\r\n".encode()
+    ),
+)
+
+
+@schemathesis.serializer("text/csv")  # type: ignore[untyped-decorator,unused-ignore]
+def csv_as_it_stands(_: Any, value: Any) -> bytes:
+    """Examples of CSV are text already."""
+    return value if isinstance(value, bytes) else str(value).encode()
+
+
+@schemathesis.hook  # type: ignore[untyped-decorator,unused-ignore]
+def filter_case(_: Any, case: Any) -> bool:
+    """Leaves out numbers that no schema forbids and a model may rightly refuse once it has failed on them."""
+    return not extreme(case.body)
+
+
+def extreme(value: Any) -> bool:
+    """Whether a number that overflows in a model's arithmetic stands anywhere inside."""
+    if isinstance(value, dict):
+        return any(map(extreme, value.values()))
+    if isinstance(value, list):
+        return any(map(extreme, value))
+    return isinstance(value, int | float) and not -1e30 < value < 1e30
+
+
+@schemathesis.hook  # type: ignore[untyped-decorator,unused-ignore]
+def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
+    """Takes CSV out of the paths that iris does not answer, and the model that fails by design out of all."""
+    for path, operations in list(raw_schema["paths"].items()):
+        if "/models/fragile/" in path:
+            del raw_schema["paths"][path]
+        elif "/models/" in path and "/models/iris/" not in path:
+            for operation in operations.values():
+                operation.get("requestBody", {}).get("content", {}).pop("text/csv", None)
