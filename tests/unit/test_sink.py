@@ -110,6 +110,17 @@ def test_a_line_after_stop_is_still_written(tmp_path: Path) -> None:
     assert path.read_bytes() == b"before\nafter\n"
 
 
+def test_a_line_after_close_is_dropped_and_touches_no_descriptor_of_others(tmp_path: Path) -> None:
+    sink = sink_on(LogFile(tmp_path / "log"))
+    sink.write(b"before\n")
+    sink.close()
+    with (tmp_path / "other").open("wb"):  # takes the number of the descriptor that was closed
+        sink.write(b"after\n")
+        assert sink.stop() == 1
+    assert (tmp_path / "other").read_bytes() == b""
+    assert (tmp_path / "log").read_bytes() == b"before\n"
+
+
 def test_stop_of_an_unused_sink_starts_nothing(tmp_path: Path) -> None:
     before = threading.active_count()
     sink = sink_on(LogFile(tmp_path / "log"))
@@ -147,12 +158,14 @@ def test_stop_is_bounded_while_the_output_is_stuck(pipe: tuple[int, int]) -> Non
 
 
 def test_a_sink_stopped_while_stuck_goes_on_with_new_lines_once_it_drains(pipe: tuple[int, int]) -> None:
+    before = set(threading.enumerate())
     sink = sink_on(Descriptor(pipe[1]))
     sink.write(b"y" * 20_000 + b"\n")
     sink.stop(timeout_s=0.1)
     sink.write(b"later\n")
     assert b"later\n" in drain(pipe[0], b"later\n")
     assert sink.close() == 0
+    until(lambda: set(threading.enumerate()) <= before)
 
 
 def test_a_nonblocking_descriptor_that_is_full_is_tried_again(pipe: tuple[int, int]) -> None:

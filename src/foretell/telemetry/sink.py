@@ -42,6 +42,7 @@ class Sink:
         self._max_lines = max_lines
         self._tell = tell
         self._dropped_total = 0
+        self._closed = False
         self._reset()
         _open_sinks.add(self)
 
@@ -52,6 +53,7 @@ class Sink:
         self._blocks: list[bytes] = []
         self._buffered = self._pending = self._dropped = 0
         self._thread: threading.Thread | None = None
+        self._turn = 0
         self._stop_at: float | None = None
         self._torn = False
 
@@ -63,7 +65,7 @@ class Sink:
     def write(self, block: bytes, lines: int = 1) -> None:
         """Takes ``lines`` whole lines in one block, or drops and counts them. Never waits, never raises."""
         with self._lock:
-            if self._pending + lines > self._max_lines:
+            if self._closed or self._pending + lines > self._max_lines:
                 self._drop(lines)
                 return
             self._blocks.append(block)
@@ -92,8 +94,9 @@ class Sink:
         return self._pending + self._dropped
 
     def close(self, timeout_s: float = STOP_S) -> int:
-        """Stops for good and gives the output back."""
+        """Stops for good and gives the output back; lines written later are dropped. Returns as ``stop`` does."""
         lost = self.stop(timeout_s)
+        self._closed = True
         _open_sinks.discard(self)
         if not lost:
             self._target.close()
@@ -101,7 +104,8 @@ class Sink:
 
     def _start(self) -> None:
         self._stop_at = None
-        thread = threading.Thread(target=self._run, name="foretell-log", daemon=True)
+        self._turn += 1
+        thread = threading.Thread(target=self._run, args=(self._turn,), name="foretell-log", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # the interpreter is going down, or there are no threads left
@@ -114,13 +118,12 @@ class Sink:
         self._dropped += lines
         self._dropped_total += lines
 
-    def _run(self) -> None:
-        own = threading.current_thread()
-        while True:
+    def _run(self, turn: int) -> None:
+        while turn == self._turn:  # else it was stopped while the output was stuck, and another has started since
             self._wake.wait()
             self._hurry.wait(GATHER_S)
             with self._lock:
-                if self._thread not in (own, None):  # stopped while the output was stuck, and started anew since
+                if turn != self._turn:
                     return
                 self._wake.clear()
                 self._hurry.clear()

@@ -59,7 +59,8 @@ class LogFile:
             self._fd = new
 
     def close(self) -> None:
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        os.close(fd)
 
 
 def _is_file(fd: int) -> bool:
