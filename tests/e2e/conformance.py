@@ -41,7 +41,7 @@ def extreme(value: Any) -> bool:
 def before_load_schema(context: Any, raw_schema: dict[str, Any]) -> None:
     """Takes CSV out of the paths that iris does not answer, and the model that fails by design out of all.
 
-    Examples of CSV go too: beside a strategy of its own schemathesis takes none. ``test_openapi`` posts them as they are.
+    Examples of CSV go too: schemathesis takes none beside a strategy. ``test_openapi`` posts them as they are.
     """
     for path, operations in list(raw_schema["paths"].items()):
         if "/models/fragile/" in path:
