@@ -57,7 +57,7 @@ class Serving:
 
     @property
     def text(self) -> str:
-        return self.log.read_text(encoding="utf-8", errors="replace")
+        return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
     def events(self) -> list[dict[str, Any]]:
         """Every whole line of the log that is JSON."""
@@ -127,17 +127,25 @@ def command() -> list[str]:
 
 @contextmanager
 def serving(
-    models: Path | None, folder: Path, *, options: Sequence[str] = (), lane: bool = True, **settings: Any
+    models: Path | None,
+    folder: Path,
+    *,
+    options: Sequence[str] = (),
+    lane: bool = True,
+    log_to: Path | None = None,
+    **settings: Any,
 ) -> Iterator[Serving]:
     """`foretell serve MODELS` on a free port, ready. ``settings`` by key, ``__`` for the dot; it logs in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "server.log"
+    log = folder / "output.log"
     dotted = {key.replace("__", "."): value for key, value in settings.items()}
+    if log_to is not None:
+        dotted["log.path"] = log = log_to
     arguments = [*command(), "serve", *([] if models is None else [str(models)]), "--port", "0", *options]
     if not lane:
         arguments.append("--no-lane")
     env = environment(**setting_variables(dotted))
-    with started(arguments, env, log, folder) as process:
+    with started(arguments, env, folder / "output.log", folder) as process:
         server = Serving(process, 0, log, lane, models)
         server.port = until(lambda: _port_of(server), f"`{' '.join(arguments)}` did not start", START_S)
         yield server

@@ -1,0 +1,101 @@
+"""One structured line for each request, and never a feature value (contract §5)."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.client import Client
+from tests.e2e.models import Repository
+from tests.e2e.process import Serving, serving, until
+
+CANARY = 4.719283746
+FIELDS = {
+    "timestamp", "level", "event", "request_id", "method", "route", "status", "outcome", "code", "model", "version",
+    "rows", "batch_rows", "duration_ms", "inference_ms", "lane",
+}  # fmt: skip
+
+
+@pytest.fixture(params=[True, False], ids=["lane", "ordinary"])
+def alone(request: pytest.FixtureRequest, repository: Repository, place: Path) -> Any:
+    """A server that nobody else asks."""
+    with serving(repository.models / "iris", place, lane=request.param) as server:
+        yield server
+
+
+def ask_everything(client: Client) -> dict[str, tuple[str, int]]:
+    """One request of every kind; outcome and status by request id."""
+    row: list[Any] = [CANARY, 3.5, 1.4, 0.2]
+    text = f"{CANARY},3.5,1.4,0.2\n"
+    expected: dict[str, tuple[str, int]] = {}
+
+    def tagged(tag: str, outcome: str, status: int) -> dict[str, str]:
+        expected[tag] = (outcome, status)
+        return {"X-Request-ID": tag}
+
+    client.post("/predict", {"features": row}, tagged("single", "success", 200))
+    client.post("/predict", {"features": row, "model_version": "v1"}, tagged("named", "success", 200))
+    client.post("/predict/batch", {"features": [row] * 3}, tagged("batch", "success", 200))
+    client.csv("/predict", text, tagged("csv", "success", 200), "text/csv; header=absent")
+    client.post("/predict?top_k=2", {"features": row}, tagged("top", "success", 200))
+    client.post("/predict", {"features": [*row, CANARY]}, tagged("count", "refused", 400))
+    client.post("/predict", {"features": [*row[:3], str(CANARY)]}, tagged("type", "refused", 422))
+    client.post("/predict", b'{"features": [%r' % CANARY, tagged("malformed", "refused", 400))
+    client.post("/api/v1/models/nope/predict", {"features": row}, tagged("model", "refused", 404))
+    client.post(f"/predict/{CANARY}", {"features": row}, tagged("version", "refused", 404))
+    client.request("DELETE", "/predict", None, tagged("method", "refused", 405))
+    client.get("/health", tagged("health", "success", 200))
+    client.get("/openapi.json", tagged("openapi", "success", 200))
+    return expected
+
+
+def test_one_line_for_each_request_with_all_its_fields(alone: Serving) -> None:
+    with Client(alone.port) as client:
+        before = len(alone.requests())
+        expected = ask_everything(client)
+    lines = until(lambda: found if len(found := alone.requests()[before:]) >= len(expected) else None, "every line")
+    assert sorted(line["request_id"] for line in lines) == sorted(expected), "each once"
+    for line in lines:
+        assert set(line) == FIELDS
+        assert (line["outcome"], line["status"]) == expected[line["request_id"]]
+        assert datetime.fromisoformat(line["timestamp"]).tzinfo is not None
+        assert line["duration_ms"] >= 0
+    by_id = {line["request_id"]: line for line in lines}
+    assert by_id["single"]["model"] == "iris" and by_id["single"]["version"] == "v2"
+    assert by_id["named"]["version"] == "v1"
+    assert by_id["batch"]["rows"] == 3
+    assert by_id["single"]["rows"] == 1 and by_id["single"]["inference_ms"] >= 0
+    assert by_id["single"]["lane"] is alone.lane and by_id["top"]["lane"] is False
+    assert by_id["count"]["code"] == "wrong_feature_count"
+    assert by_id["single"]["route"] == "/predict" and by_id["version"]["route"] == "/predict/{version}"
+
+
+def test_no_feature_value_is_in_the_log(alone: Serving) -> None:
+    with Client(alone.port) as client:
+        before = len(alone.requests())
+        expected = ask_everything(client)
+    until(lambda: len(alone.requests()) - before >= len(expected), "every line")
+    assert alone.stop() == 0
+    assert str(CANARY) not in alone.text
+
+
+def test_lines_are_there_within_a_moment_and_at_the_stop(alone: Serving) -> None:
+    with Client(alone.port) as client:
+        for index in range(200):
+            client.post("/predict", {"features": [5.1, 3.5, 1.4, 0.2]}, {"X-Request-ID": f"last-{index}"})
+    assert alone.stop() == 0
+    assert len(alone.requests(*(f"last-{index}" for index in range(200)))) == 200
+
+
+def test_the_log_goes_to_a_file_where_one_is_named(repository: Repository, place: Path) -> None:
+    place.mkdir()
+    log = place / "requests.jsonl"
+    with serving(repository.models / "iris", place, log_to=log) as server, Client(server.port) as client:
+        client.post("/predict", {"features": [5.1, 3.5, 1.4, 0.2]}, {"X-Request-ID": "to-file"})
+        assert server.stop() == 0
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert [line["event"] for line in lines if line.get("request_id") == "to-file"] == ["request"]
