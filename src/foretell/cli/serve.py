@@ -113,7 +113,7 @@ def _serve_workers(settings: Settings) -> None:
     from foretell.telemetry.logging import open_log
 
     with bind(settings) as bound:
-        log = open_log(shared=True, **settings.log.model_dump())
+        log = open_log(shared=True, **settings.log.model_dump(exclude={"values"}))
         try:
             Supervisor(settings, bound, settings.workers).run()
         finally:
