@@ -165,7 +165,7 @@ def test_a_stop_during_the_start_is_quick_and_clean(repository: Path, tmp_path: 
     with (tmp_path / "log").open("wb") as log:
         arguments = [*command(), "serve", str(repository), "--port", "0"]
         process = subprocess.Popen(arguments, cwd=tmp_path, env=environment(), stdout=log, stderr=log)
-    until(lambda: catches(process.pid, signal.SIGTERM), "it listens to signals", 60)
+    until(lambda: catches(process.pid, signal.SIGHUP), "it listens to signals, this one last", 60)
     process.terminate()
     assert process.wait(30) == 0
     assert (tmp_path / "log").read_text() == ""

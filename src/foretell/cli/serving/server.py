@@ -87,7 +87,6 @@ class Server(uvicorn.Server):
         """Serves until a signal stops it. Raises a ForetellError where it could not start."""
         # before the log is open and after it is closed, uvicorn's own lines must not reach standard error
         logging.getLogger("uvicorn").addHandler(logging.NullHandler())
-        signal.signal(signal.SIGHUP, self.note_hang_up)
         try:
             self.run(sockets=[bound])
         except SystemExit:
@@ -100,6 +99,7 @@ class Server(uvicorn.Server):
         return failure or StartFailed("The application could not be imported.", hint="the lines above say why")
 
     async def _serve(self, sockets: list[socket.socket] | None = None) -> None:
+        signal.signal(signal.SIGHUP, self.note_hang_up)
         if not self.config.loaded:
             self.config.load()
         self.config.lifespan_class = Lifespan
