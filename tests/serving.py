@@ -176,7 +176,14 @@ def running(
         observer, ids = Observed(), Ids()
         way = None
         if lane:
-            way = Lane(lambda catalog: single_paths(catalog, settings.prefix), observer, ids, settings.limits.timeout_s)
+            limits = settings.limits
+            way = Lane(
+                lambda catalog: single_paths(catalog, settings.prefix),
+                observer,
+                ids,
+                limits.timeout_s,
+                limits.max_body_bytes,
+            )
             holder.subscribe(way.refresh)
         service = InferenceService(holder, settings.limits.body)
         services = Light(settings, service, observer, ids, time.time(), way, servable)

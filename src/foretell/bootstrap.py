@@ -137,7 +137,10 @@ def _open_lane(settings: Settings, holder: CatalogHolder, observer: Observer, id
     if not lane_supported():
         _log.warning("lane_off", reason=f"tested on uvicorn {TESTED_UVICORN}, this is {uvicorn.__version__}")
         return None
-    lane = Lane(lambda catalog: single_paths(catalog, settings.prefix), observer, ids, settings.limits.timeout_s)
+    limits = settings.limits
+    lane = Lane(
+        lambda catalog: single_paths(catalog, settings.prefix), observer, ids, limits.timeout_s, limits.max_body_bytes
+    )
     holder.subscribe(lane.refresh)
     return lane
 

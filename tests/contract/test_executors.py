@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pytest
@@ -56,7 +56,7 @@ class Recorded:
 
     def __init__(self, rows: Sequence[Row] | Inputs, deadline_s: float | None = None) -> None:
         self.rows = rows
-        self.count = len(rows) if isinstance(rows, list) else rows.count  # type: ignore[union-attr]
+        self.count = rows.count if isinstance(rows, Matrix) else len(cast(list[Row], rows))
         self.deadline_s = time.monotonic() + WAIT_S if deadline_s is None else deadline_s
         self.abandoned = False
         self.answers: list[list[float] | Exception] = []
@@ -323,5 +323,43 @@ def test_a_running_batch_on_a_thread_gathers_the_next_meanwhile() -> None:
             await call.answer()
         await executor.close()
         assert [len(batch) for batch in model.batches] == [1, 10]
+
+    asyncio.run(scenario())
+
+
+class Stubborn(Recorded):
+    """A call that cannot take its answer; ``worse``: nor a failure."""
+
+    def __init__(self, rows: Sequence[Row] | Inputs, *, worse: bool = False, late: bool = False) -> None:
+        super().__init__(rows, time.monotonic() - 1 if late else None)
+        self.worse = worse
+
+    def complete(self, outputs: Outputs, start: int, run: Run) -> None:
+        raise IndexError("no such class")
+
+    def fail(self, error: Exception) -> None:
+        super().fail(error)
+        if self.worse:
+            raise TypeError("not even that")
+
+
+@pytest.mark.parametrize("worse", [False, True])
+def test_a_call_that_cannot_take_its_answer_leaves_the_others_alone(make: Make, worse: bool) -> None:
+    async def scenario() -> None:
+        executor = make(Doubler(), max_rows=10)
+        slices = Stubborn(Matrix(np.arange(35, dtype=np.float64).reshape(-1, 1)), worse=worse)
+        single, late = Stubborn([[1.0]], worse=worse), Stubborn([[2.0]], worse=worse, late=True)
+        poisoned = Stubborn([[POISON]], worse=worse)
+        stubborn, others = (slices, single, late, poisoned), [one(float(i)) for i in range(20)]
+        for call in (*others[:5], *stubborn, *others[5:]):
+            executor.submit(call)
+        for i, other in enumerate(others):
+            assert await other.answer() == [2.0 * i]
+        assert [type(await call.answer()) for call in stubborn] == [
+            IndexError, IndexError, DeadlineExceeded, ValueError,
+        ]  # fmt: skip
+        await asyncio.wait_for(executor.close(), WAIT_S)
+        assert all(len(call.answers) == 1 for call in stubborn)
+        assert executor.waiting_rows == 0
 
     asyncio.run(scenario())

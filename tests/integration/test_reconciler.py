@@ -539,3 +539,23 @@ def test_listeners_hear_of_each_version_that_begins_or_ends_to_answer() -> None:
     run(story())
     changes = [now for before, now in itertools.pairwise([["nothing yet"], *heard]) if now != before]
     assert changes == [[], ["v1"], ["v1", "v2"], ["v2"], []]
+
+
+def test_asking_at_the_moment_a_rescan_ends_never_makes_two_run_at_once() -> None:
+    world = World()
+    world.memory.put("iris", "v1")
+
+    async def story() -> None:
+        await world.reconciler.start()
+        world.memory.put("iris", "v2")
+        running = world.reconciler.request_rescan()
+        asked: list[asyncio.Task[None]] = []
+        # called before whatever waits for its end hears of it
+        running.add_done_callback(lambda _: asked.append(world.reconciler.request_rescan()))
+        queued = world.reconciler.request_rescan()
+        await queued
+        assert asked == [queued]
+        await world.reconciler.close()
+
+    logs = run(story())
+    assert not [log for log in logs if log["event"] == "rescan_failed"]

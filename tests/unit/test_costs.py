@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 
 import pytest
@@ -75,3 +76,25 @@ def test_a_call_that_holds_the_gil_shows_as_lag_and_one_that_sleeps_does_not() -
     assert document["call_ms"] == {"1": 1.2346}
     assert document["loop_lag_ms"] == round(held, 3)
     assert Costs({1: 1.0}).to_document()["loop_lag_ms"] is None
+
+
+def test_measuring_that_is_given_up_leaves_no_thread_calling() -> None:
+    calling = threading.Event()
+
+    def call() -> None:
+        calling.set()
+        time.sleep(0.001)
+
+    async def story() -> None:
+        measuring = asyncio.create_task(measure_loop_lag(call))
+        while not calling.is_set():  # noqa: ASYNC110  # the measuring takes turns with this
+            await asyncio.sleep(0)
+        measuring.cancel()
+        await asyncio.wait([measuring])
+        assert measuring.cancelled()
+
+    asyncio.run(story())
+    for thread in threading.enumerate():
+        if thread.name == "foretell-lag":
+            thread.join(20)
+            assert not thread.is_alive()

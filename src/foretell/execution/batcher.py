@@ -6,10 +6,14 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+import structlog
+
 from foretell.core.signature import Signature
 from foretell.core.values import Inputs, Matrix, Outputs, Row, Table, Tensors, assemble, join, join_outputs
 from foretell.errors import DeadlineExceeded, QueueFull
 from foretell.execution.base import Call, Run
+
+_log = structlog.get_logger("foretell.execution")
 
 
 class Batcher:
@@ -39,8 +43,9 @@ class Batcher:
                 "Try again in a moment, or send fewer rows at a time.",
                 retry_after_s=1,
             )
+        queued = call if call.count <= self._max_rows else _Slices(call, self._max_rows, self).next()
         self.waiting_rows += call.count
-        self._queue.append(call if call.count <= self._max_rows else _Slices(call, self._max_rows, self).next())
+        self._queue.append(queued)
 
     def again(self, call: Call) -> None:
         """Queues the next slice of a call that was accepted before; its rows are already counted."""
@@ -64,7 +69,7 @@ class Batcher:
                 self.forget(call)
             elif call.deadline_s < now_s:
                 self.forget(call)
-                call.fail(DeadlineExceeded("The time allowed for this request passed while it waited for the model."))
+                _fail(call, DeadlineExceeded("The time allowed for this request passed while it waited for the model."))
             else:
                 batch.append(call)
                 rows += call.count
@@ -91,7 +96,11 @@ class Batcher:
             if call.abandoned:
                 self._drop_rest(call)
             else:
-                call.complete(outputs, start, run)
+                try:
+                    call.complete(outputs, start, run)
+                except Exception as error:  # outputs it cannot take: its neighbours, and what waits, are not to suffer
+                    self._drop_rest(call)
+                    _fail(call, error)
             start += call.count
 
     def split(self, batch: list[Call], error: Exception) -> None:
@@ -103,11 +112,18 @@ class Batcher:
         call = batch[0]
         self.forget(call)
         if not call.abandoned:
-            call.fail(error)
+            _fail(call, error)
 
     def _drop_rest(self, call: Call) -> None:
         if isinstance(call, _Slice):
             self.waiting_rows -= call.to_come
+
+
+def _fail(call: Call, error: Exception) -> None:
+    try:
+        call.fail(error)
+    except Exception as fault:  # a fault of ours: this call is lost, and the executor has to go on for the others
+        _log.error("call_not_ended", error=type(fault).__name__)
 
 
 class _Slices:

@@ -121,8 +121,10 @@ async def measure_loop_lag(call: Callable[[], object]) -> float:
     done = threading.Event()
     thread = threading.Thread(target=_call_until, args=(call, done), name="foretell-lag", daemon=True)
     thread.start()
-    busy = await _usual_wait(_LAG_BUDGET_S)
-    done.set()
+    try:
+        busy = await _usual_wait(_LAG_BUDGET_S)
+    finally:  # also where the measuring is given up: nothing else would stop the thread
+        done.set()
     await asyncio.to_thread(thread.join)
     return max(0.0, busy - quiet) * 1e3
 

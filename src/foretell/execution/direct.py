@@ -79,6 +79,10 @@ def call_model(model: Model, batcher: Batcher, batch: list[Call]) -> tuple[Outpu
     try:
         inputs = batcher.gather(batch)
         outputs = model.predict(inputs)
+    except StopIteration as error:  # nothing that awaits can be given one
+        failure = RuntimeError("the model raised StopIteration")
+        failure.__cause__ = error
+        return failure
     except Exception as error:
         return error
     except BaseException as error:  # a model that calls sys.exit() or raises KeyboardInterrupt must not stop the server

@@ -27,6 +27,7 @@ class Ask:
 
     ``model`` and ``version`` come from the path (None: the default model, the newest ready version); a version in the
     body is found here. ``parameters`` are those of the content type. ``deadline_s`` is on ``time.monotonic``'s clock.
+    ``late``: it came when the server was stopping already, and is new work; what came before that is still answered.
     """
 
     model: str | None
@@ -36,6 +37,7 @@ class Ask:
     many: bool
     deadline_s: float
     parameters: Mapping[str, str] = field(default_factory=dict)
+    late: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,7 @@ class Prediction:
 
 
 class InferenceService:
-    """Answers asks. All methods are called from the event loop's thread."""
+    """Answers asks. All methods are called from the event loop's thread. ``draining``: what comes now is late."""
 
     def __init__(self, catalogs: CatalogHolder, limits: BodyLimits) -> None:
         self._catalogs = catalogs
@@ -63,7 +65,7 @@ class InferenceService:
 
     async def predict(self, ask: Ask) -> Prediction:
         """Predictions for the rows of ``ask``. Raises a RequestError, and nothing else but cancellation."""
-        if self.draining:
+        if ask.late:
             raise Draining("The server is stopping and takes no new work. Another instance will answer; try again.")
         servable, rows, count = self._read(ask)
         waiting = _Waiting(rows, count, ask.deadline_s)

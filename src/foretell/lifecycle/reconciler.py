@@ -63,11 +63,12 @@ class Reconciler:
 
     def request_rescan(self) -> asyncio.Task[None]:
         """The same without waiting, for a signal handler."""
+        if self._queued is not None and not self._queued.done():
+            return self._queued  # also where the one before has just ended: two at a time would load everything twice
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._rescan(), name="rescan")
             return self._running
-        if self._queued is None or self._queued.done():
-            self._queued = asyncio.create_task(self._rescan_after(self._running), name="rescan, queued")
+        self._queued = asyncio.create_task(self._rescan_after(self._running), name="rescan, queued")
         return self._queued
 
     async def close(self) -> None:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from foretell.core.values import Outputs, Row
-from foretell.errors import RequestError
 from foretell.execution.base import Run
 
 if TYPE_CHECKING:
@@ -89,6 +88,7 @@ class LaneCycle:
     def await_body(self) -> None:
         """Bounds the time the rest of the body may take to come."""
         if self._timer is None:
+            self.deadline_s = time.monotonic() + self.door.timeout_s
             self._timer = self.protocol.loop.call_later(self.door.timeout_s, self._body_late)
 
     def _body_late(self) -> None:
@@ -101,24 +101,26 @@ class LaneCycle:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        row = self.door.decode(self.body)
-        if row is None:
-            return False
-        self.rows = [row]
-        self.deadline_s = time.monotonic() + self.door.timeout_s
+        now_s = time.monotonic()
+        if not self.deadline_s:
+            self.deadline_s = now_s + self.door.timeout_s
         servable = self.door.servable
         try:
+            row = self.door.decode(self.body)
+            if row is None:
+                return False
+            self.rows = [row]
             servable.acquire()
             self.leased = True
             self.door.submit(self)
-        except (
-            RequestError
-        ):  # a full queue, a version retired this instant: the ordinary way meets it again, and explains
+        except Exception:
+            # a full queue, a version retired this instant, a fault of ours: the ordinary way meets it again, and
+            # explains; out of here it would become the parser's, a 400 and the end of the connection
             self._release()
             return False
         if servable.executor.mode != "direct":
             # a running thread cannot be hurried: at the deadline the ordinary way takes over and answers 504
-            self._timer = self.protocol.loop.call_later(self.door.timeout_s, self._expire)
+            self._timer = self.protocol.loop.call_later(max(0.0, self.deadline_s - now_s), self._expire)
         return True
 
     def complete(self, outputs: Outputs, start: int, run: Run) -> None:
@@ -133,7 +135,8 @@ class LaneCycle:
     def fail(self, error: Exception) -> None:  # noqa: ARG002  # the ordinary way meets the error itself
         """Not a success: the ordinary way runs the row again, and explains."""
         self._release()
-        self.protocol.fall_back(self)
+        if not self.response_complete:
+            self.protocol.fall_back(self)
 
     def _expire(self) -> None:
         if not (self.abandoned or self.response_complete):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from foretell.wire.cycle import LaneCycle
 
 JSON = "application/json"
+LANE_BODY_BYTES = 64 * 1024
 
 
 class Lane:
@@ -33,11 +34,13 @@ class Lane:
         observer: Observer,
         ids: Ids,
         timeout_s: float,
+        max_body_bytes: int,
     ) -> None:
         self._paths = paths
         self._observer = observer
         self.ids = ids
         self.timeout_s = timeout_s
+        self.max_body_bytes = min(max_body_bytes, LANE_BODY_BYTES)
         self.doors: dict[bytes, Door] = {}
         self.closed = False
 
@@ -47,7 +50,9 @@ class Lane:
         for path, (servable, route) in self._paths(catalog).items():
             if JSON in servable.decoders and writable(servable.signature.output):
                 doors[path] = Door(servable, route, self)
-        self.doors = {} if self.closed else doors
+        self.doors = doors
+        if self.closed:  # asked afterwards: a signal handler may close at any time
+            self.doors = {}
 
     def close(self) -> None:
         """Sends everything the ordinary way from here on: the server is draining."""
@@ -89,8 +94,9 @@ class Door:
         return request_id.encode(), body
 
     def _begin(self, outputs: Outputs, run: Run, cycle: LaneCycle) -> None:
-        self._run = run
+        self._run = None  # where the writer refuses the batch, its next row must not find the rows of the one before
         self._writer.begin(outputs, run)
+        self._run = run
         answered: list[tuple[str, float]] = []
         self._answered = answered
         cycle.protocol.loop.call_soon(self._report, run, answered)

@@ -19,7 +19,6 @@ from foretell.wire.lane import Lane
 from foretell.wire.plain import Plain, examine
 
 TESTED_UVICORN = "0.54"
-LANE_BODY_BYTES = 64 * 1024
 
 _NO_DOORS: dict[bytes, Any] = {}
 _Header = tuple[bytes, bytes]
@@ -54,6 +53,7 @@ class LaneProtocol(HttpToolsProtocol):
     # -- reading --
 
     def data_received(self, data: bytes) -> None:
+        self._idle_since = None
         super().data_received(data)
         if self._collecting is not None:
             self._collecting.await_body()
@@ -61,7 +61,6 @@ class LaneProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         self.url = b""
         self.headers = []
-        self._idle_since = None
         self.arrived_s = time.perf_counter()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -70,11 +69,16 @@ class LaneProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         lane = self._lane
         door = None if lane is None else lane.doors.get(self.url)
-        if door is not None and (self.cycle is None or self.cycle.response_complete) and not self.flow.write_paused:
+        if (
+            lane is not None
+            and door is not None
+            and (self.cycle is None or self.cycle.response_complete)
+            and not self.flow.write_paused
+        ):
             plain = self._examined()
             if (
                 plain is not None
-                and plain.content_length <= LANE_BODY_BYTES
+                and plain.content_length <= lane.max_body_bytes
                 and self.parser.get_method() == b"POST"
                 and self.parser.get_http_version() == "1.1"
                 and self.parser.should_keep_alive()
@@ -148,6 +152,7 @@ class LaneProtocol(HttpToolsProtocol):
         """Starts a lane request anew the ordinary way, with the bytes, the arrival time and the id it came with."""
         cycle.response_complete = True
         if self.transport.is_closing():
+            cycle.door.left(cycle)
             return
         path, _, query = cycle.url.partition(b"?")
         headers = [(name.lower(), value) for name, value in cycle.headers]

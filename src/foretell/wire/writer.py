@@ -28,7 +28,10 @@ def writable(output: Output) -> bool:
 
 
 class SingleWriter:
-    """Answers for one version. ``begin`` a batch, then ask for ``body`` of any of its rows."""
+    """Answers for one version. ``begin`` a batch, then ask for ``body`` of any of its rows.
+
+    ``begin`` raises where the outputs are not what the version's signature says.
+    """
 
     def __init__(self, ref: Ref, output: Output) -> None:
         self._model = b',"model":' + orjson.dumps(ref.model) + b',"model_version":' + orjson.dumps(ref.version)
@@ -45,9 +48,12 @@ class SingleWriter:
         self._middle = self._model + b',"prediction_id":"'
         self._tail = b'","timestamp":"' + moment + b'Z","inference_time_ms":' + milliseconds + b"}"
         if outputs.indices is not None:
-            self._rows = self._class_rows(outputs, outputs.indices)
-        elif outputs.values is not None:
-            self._rows = _value_rows(outputs.values)
+            rows = self._class_rows(outputs, outputs.indices)
+        else:
+            rows = [] if outputs.values is None or self._heads else _value_rows(outputs.values)
+        if len(rows) != outputs.count:
+            raise ValueError("the model gave outputs of another kind than its signature says")
+        self._rows = rows
 
     def body(self, row: int, prediction_id: bytes) -> bytes | None:
         """The answer for a row of the batch; None where the model gave what JSON cannot hold (NaN, an infinity)."""

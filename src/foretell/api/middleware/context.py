@@ -37,7 +37,8 @@ class Exchange:
     """One request and what came of it so far; routes fill in what they learn, the middleware reports it.
 
     ``started_s`` is the arrival on ``time.perf_counter``'s clock. ``headers`` are the request's by lower-case name, the
-    values of a repeated one joined by commas. ``version`` is set as soon as it is known which version answers.
+    values of a repeated one joined by commas. ``late`` says that the server was stopping already when it came.
+    ``version`` is set as soon as it is known which version answers.
     """
 
     __slots__ = (
@@ -45,6 +46,7 @@ class Exchange:
         "code",
         "headers",
         "inference_ms",
+        "late",
         "model",
         "request_id",
         "rows",
@@ -59,6 +61,7 @@ class Exchange:
         self.started_s = started_s
         self.headers = headers
         self.services = services
+        self.late = False
         self.status = 0
         self.code: str | None = None
         self.model: str | None = None
@@ -156,7 +159,9 @@ def _open(scope: Scope, services: Services) -> Exchange:
     if request_id is None:
         given = headers.get(b"x-request-id", b"").decode("latin-1")
         request_id = given if sane_request_id(given) else services.ids.next()
-    return Exchange(request_id, started_s, headers, services)
+    exchange = Exchange(request_id, started_s, headers, services)
+    exchange.late = services.service.draining and earlier is None
+    return exchange
 
 
 async def _fail(error: Exception, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:

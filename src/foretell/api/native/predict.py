@@ -44,7 +44,8 @@ async def _predict(request: Request, *, many: bool) -> Answer:
     codec, parameters, media_type = _formats(exchange, services.codecs)
     allowed_s = allowed_seconds(exchange.header(b"x-request-timeout"), limits.timeout_s, limits.max_timeout_s)
     options, faults = read_options(request.scope["query_string"])
-    ask = Ask(path.get("model"), path.get("version"), body, codec, many, exchange.arrived_s + allowed_s, parameters)
+    model, version, deadline_s = path.get("model"), path.get("version"), exchange.arrived_s + allowed_s
+    ask = Ask(model, version, body, codec, many, deadline_s, parameters, exchange.late)
     if isinstance(target, RequestError) or faults or check_options(options, target):
         target = _explain(ask, target, catalog=catalog, options=options, faults=faults, limits=limits.body)
     prediction = await _run(exchange, ask, target, request.receive)
