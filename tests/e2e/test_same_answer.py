@@ -12,7 +12,7 @@ import pytest
 
 from foretell.bootstrap import local_source, open_loader
 from foretell.core.values import Outputs
-from foretell.settings import Settings
+from foretell.settings import Log, Settings
 from tests.e2e.client import Client
 from tests.e2e.expected import near
 from tests.e2e.models import FLOAT32, Model, Repository
@@ -65,7 +65,7 @@ def of_document(document: dict[str, Any]) -> list[Any]:
 
 def test_a_call_of_every_size_gives_what_each_row_gets_alone(repository: Repository, case: tuple[Model, str]) -> None:
     model, version = case
-    settings = Settings(models=repository.models, log={"level": "error"})
+    settings = Settings(models=repository.models, log=Log(level="error"))
 
     async def compare() -> None:
         found = next(each for each in local_source(settings).scan() if str(each.ref) == f"{model.name} {version}")
