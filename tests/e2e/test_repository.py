@@ -44,9 +44,8 @@ def spoil(models: Path, outside: Path) -> dict[str, str]:
     (iris / "v26" / "model.pkl").write_bytes(b"cos\nsystem\n(S'touch /tmp/owned'\ntR.")
     manifest = like_v1("v27") / "manifest.toml"
     text = manifest.read_text()
-    at = text.index("[[golden]]") if "[[golden]]" in text else len(text)
-    golden = text[at:].replace("prediction = 0", "prediction = 2").replace("prediction = 1", "prediction = 0")
-    manifest.write_text(text[:at] + golden)
+    assert "\nprediction = 0\n" in text
+    manifest.write_text(text.replace("\nprediction = 0\n", "\nprediction = 1\n"))  # not what was recorded
     artifact = like_v1("v28") / "model.skops"
     artifact.unlink()
     os.mkfifo(artifact)  # to open it would wait for ever
