@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from foretell.wire.cycle import Arrival, LaneCycle
 from foretell.wire.lane import Lane
 from foretell.wire.plain import Plain, examine
+from foretell.wire.refusals import HEAD_S, HEAD_TOO_LARGE, MALFORMED, MAX_HEAD_BYTES, TOO_SLOW, Refusal, judge, response
 
 TESTED_UVICORN = "0.54"
 
@@ -49,16 +50,59 @@ class LaneProtocol(HttpToolsProtocol):
         self._idle_timer: asyncio.TimerHandle | None = None
         self._idle_since: float | None = None
         self.arrived_s = 0.0
+        self._in_head = False
+        self._head_bytes = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._refusal = MALFORMED
 
     # -- reading --
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._head_timer = self.loop.call_later(HEAD_S, self._head_late)
 
     def data_received(self, data: bytes) -> None:
         self._idle_since = None
         super().data_received(data)
-        if self._collecting is not None:
+        if self._in_head:
+            self._await_head(len(data))
+        elif self._collecting is not None:
             self._collecting.await_body()
 
+    def _await_head(self, count: int) -> None:
+        """A head is not whole yet: bounds how large it may grow and how long it may take."""
+        self._head_bytes += count
+        if self._head_bytes > MAX_HEAD_BYTES:
+            self._refuse(HEAD_TOO_LARGE)
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_S, self._head_late)
+
+    def _head_late(self) -> None:
+        self._head_timer = None
+        if self.transport.is_closing():
+            return
+        if not self.arrived_s:
+            self.transport.close()
+        elif self._in_head:
+            remaining_s = self.arrived_s + HEAD_S - time.perf_counter()
+            busy = self.cycle is not None and not self.cycle.response_complete
+            if remaining_s > 0.001 or busy:  # what is to be said to a pipelined request has to wait for its turn
+                self._head_timer = self.loop.call_later(max(remaining_s, 0.1), self._head_late)
+            else:
+                self._refuse(TOO_SLOW)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Answers what did not become a request, and closes the connection."""
+        if self.transport.is_closing():
+            return
+        self.transport.write(response(refusal, self.server_state.default_headers))
+        self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's words; ours say the same as a problem
+        self._refuse(self._refusal)
+
     def on_message_begin(self) -> None:
+        self._in_head = True
         self.url = b""
         self.headers = []
         self.arrived_s = time.perf_counter()
@@ -67,6 +111,8 @@ class LaneProtocol(HttpToolsProtocol):
         self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_bytes = 0
         lane = self._lane
         door = None if lane is None else lane.doors.get(self.url)
         if (
@@ -99,6 +145,10 @@ class LaneProtocol(HttpToolsProtocol):
 
     def _ordinary_headers_complete(self) -> None:
         url, headers = self.url, self.headers
+        refusal = judge(url, headers)
+        if refusal is not None:
+            self._refusal = refusal
+            raise ValueError(refusal.code)  # the parser stops here, and uvicorn calls send_400_response
         super().on_message_begin()
         self.url = url
         for name, value in headers:
@@ -219,6 +269,9 @@ class LaneProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_handler()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
