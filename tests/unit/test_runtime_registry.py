@@ -50,15 +50,8 @@ def test_the_built_in_runtimes_come_in_by_entry_points() -> None:
 
 
 def test_broken_plugins_are_reported_and_the_rest_works() -> None:
-    here = __name__
-    found = Registry(
-        [
-            door("gone", "no_such_module_at_all:runtime"),
-            door("half", f"{here}:half"),
-            door("twin", f"{here}:twin"),
-            *BUILT_IN,
-        ]
-    )
+    gone = door("gone", "no_such_module_at_all:runtime")
+    found = Registry([gone, door("half", f"{__name__}:half"), door("twin", f"{__name__}:twin"), *BUILT_IN])
     assert set(found.runtimes) == {"sklearn", "onnx", "xgboost", "lightgbm"}
     assert "cannot be imported" in found.broken["gone"]
     assert "lacks name, requires, recognise, load" in found.broken["half"]

@@ -14,7 +14,7 @@ from foretell.core.values import Inputs, Outputs
 from foretell.errors import ArtifactError, LoadFailed, MissingLibrary, SignatureMissing
 from foretell.runtimes.base import LoadOptions, Recognition, Requirement
 from foretell.runtimes.category_codes import CategoryCodes
-from foretell.runtimes.lightgbm_text import Head, read_text
+from foretell.runtimes.lightgbm_text import Text, read_text
 
 _START = (b"tree\n", b"tree\r\n")
 _CATEGORIES = 1000
@@ -26,17 +26,16 @@ Call = Callable[[NDArray[np.float64]], NDArray[Any]]
 class LightgbmModel:
     """A loaded booster."""
 
-    def __init__(self, booster: Any, head: Head, signature: Signature | None, threads: int) -> None:
-        known = booster.pandas_categorical or []
-        self.signature = signature or signature_of(head, known)
-        if len(self.signature.columns) != len(head.names):
+    def __init__(self, booster: Any, text: Text, signature: Signature | None, threads: int) -> None:
+        self.signature = signature or signature_of(text)
+        if len(self.signature.columns) != len(text.names):
             raise LoadFailed(
-                f"the signature has {len(self.signature.columns)} columns, the booster takes {len(head.names)}"
+                f"the signature has {len(self.signature.columns)} columns, the booster takes {len(text.names)}"
             )
-        _check_output(self.signature.output, head)
-        self.model_type = f"LightGBM {booster.params.get('boosting', 'gbdt')}"
-        self.parameters: Mapping[str, Any] = {"objective": head.objective, "trees": booster.num_trees()}
-        self._rows = CategoryCodes(self.signature.names, _categories(self.signature, head, known))
+        _check_output(self.signature.output, text)
+        self.model_type = f"LightGBM {text.boosting}"
+        self.parameters: Mapping[str, Any] = {"objective": text.objective, "trees": booster.num_trees()}
+        self._rows = CategoryCodes(self.signature.names, _categories(self.signature, text))
         predict = booster.predict
         self._call: Call | None = lambda rows: np.asarray(predict(rows, num_threads=threads))
         self._answer = _answer(self.signature.output)
@@ -71,10 +70,9 @@ class LightgbmRuntime:
         """Raises MissingLibrary, SignatureMissing or LoadFailed, nothing else."""
         library = _library()
         try:
-            text = path.read_text(encoding="utf-8")
-            head = read_text(text)
-            booster = library.Booster(model_str=text)
-            return LightgbmModel(booster, head, signature, options.threads)
+            text = read_text(path.read_text(encoding="utf-8"))
+            booster = library.Booster(model_str=text.text)
+            return LightgbmModel(booster, text, signature, options.threads)
         except ArtifactError:
             raise
         except Exception as error:
@@ -85,59 +83,59 @@ class LightgbmRuntime:
             ) from error
 
 
-def signature_of(head: Head, known: Sequence[Sequence[Any]]) -> Signature:
+def signature_of(text: Text) -> Signature:
     """Columns by the booster's names; every value may be missing, as trees take it.
 
     Raises SignatureMissing where the file does not tell which columns its lists of categories belong to.
     """
-    places = _category_places(head, known)
-    named = head.names != tuple(f"Column_{index}" for index in range(len(head.names)))
+    places = _category_places(text)
+    named = text.names != tuple(f"Column_{index}" for index in range(len(text.names)))
     columns = []
-    for index, name in enumerate(head.names):
+    for index, name in enumerate(text.names):
         if index not in places:
             columns.append(Column(name if named else f"x{index}", nullable=True))
             continue
-        texts = tuple(str(value) for value in known[places[index]])
+        texts = tuple(str(value) for value in text.categories[places[index]])
         columns.append(Column(name, ColumnType.CATEGORY, nullable=True, categories=texts[:_CATEGORIES] or None))
-    return Signature(tuple(columns), output=_output(head), named=named)
+    return Signature(tuple(columns), output=_output(text), named=named)
 
 
-def _output(head: Head) -> Output:
+def _output(text: Text) -> Output:
     """Classes are positions: a booster does not know the labels its wrapper was trained with."""
-    if head.objective == "binary":
+    if text.objective == "binary":
         return Output("classification", classes=(0, 1), probabilities=True)
-    if head.objective in _SEVERAL_CLASSES:
-        return Output("classification", classes=tuple(range(head.classes)), probabilities=True)
-    names = tuple(f"y{index}" for index in range(head.classes)) if head.classes > 1 else ()
+    if text.objective in _SEVERAL_CLASSES:
+        return Output("classification", classes=tuple(range(text.classes)), probabilities=True)
+    names = tuple(f"y{index}" for index in range(text.classes)) if text.classes > 1 else ()
     return Output("regression", names=names)
 
 
-def _check_output(output: Output, head: Head) -> None:
-    own = _output(head)
+def _check_output(output: Output, text: Text) -> None:
+    own = _output(text)
     if output.classes and not own.classes:
-        raise LoadFailed(f"the signature has classes, but the booster's objective is {head.objective or 'unknown'}")
+        raise LoadFailed(f"the signature has classes, but the booster's objective is {text.objective or 'unknown'}")
     if output.classes and own.classes and len(output.classes) != len(own.classes):
         raise LoadFailed(f"the signature has {len(output.classes)} classes, the booster {len(own.classes)}")
 
 
-def _category_places(head: Head, known: Sequence[Sequence[Any]]) -> dict[int, int]:
+def _category_places(text: Text) -> dict[int, int]:
     """Column index to its place among pandas' lists of categories."""
-    if len(head.categorical) != len(known):
-        if not known:
+    if len(text.categorical) != len(text.categories):
+        if not text.categories:
             return {}
         raise SignatureMissing(
             "the booster was trained on ordered categories and does not say which columns they are",
             hint="Package it with example rows: foretell.package(model, path, example=X).",
         )
-    return {column: place for place, column in enumerate(head.categorical)}
+    return {column: place for place, column in enumerate(text.categorical)}
 
 
-def _categories(signature: Signature, head: Head, known: Sequence[Sequence[Any]]) -> dict[str, Sequence[Any]]:
+def _categories(signature: Signature, text: Text) -> Mapping[str, Sequence[Any]]:
     """The lists by column: the signature's category columns in order, else those the file names."""
     texts = [column.name for column in signature.columns if not column.type.numeric]
-    if texts and len(texts) == len(known):
-        return dict(zip(texts, known, strict=True))
-    found = {signature.names[column]: known[place] for column, place in _category_places(head, known).items()}
+    if texts and len(texts) == len(text.categories):
+        return dict(zip(texts, text.categories, strict=True))
+    found = {signature.names[column]: text.categories[place] for column, place in _category_places(text).items()}
     lacking = [name for name in texts if name not in found]
     if lacking:
         raise LoadFailed(f"the booster does not carry the categories of column {lacking[0]!r}")

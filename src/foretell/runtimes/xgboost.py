@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from foretell.core.signature import Column, ColumnType, Output, Signature
 from foretell.core.values import Inputs, Outputs
 from foretell.errors import ArtifactError, LoadFailed, MissingLibrary, SignatureMissing
+from foretell.runtimes import ubjson
 from foretell.runtimes.base import LoadOptions, Recognition, Requirement
 from foretell.runtimes.category_codes import CategoryCodes
 from foretell.runtimes.xgboost_structure import check_structure
@@ -79,10 +80,11 @@ class XgboostRuntime:
         """Raises MissingLibrary, SignatureMissing or LoadFailed, nothing else."""
         library = _library()
         try:
-            with library.config_context(verbosity=0):
-                booster = library.Booster(params={"nthread": options.threads}, model_file=bytearray(path.read_bytes()))
-                learner = json.loads(bytes(booster.save_raw("json")))["learner"]
+            content = path.read_bytes()
+            learner = (json.loads(content) if _JSON.match(content) else ubjson.read(content))["learner"]
             check_structure(learner)
+            with library.config_context(verbosity=0):
+                booster = library.Booster(params={"nthread": options.threads}, model_file=bytearray(content))
             return XgboostModel(booster, learner, signature, options.threads)
         except ArtifactError:
             raise
@@ -137,11 +139,8 @@ class _Learner:
 
     def categories(self, names: Sequence[str]) -> dict[str, list[Any]]:
         """What each category column knows, by its place among the columns."""
-        return {
-            name: _decoded(encoding)
-            for name, encoding in zip(names, self._encodings, strict=False)
-            if encoding.get("values")
-        }
+        pairs = zip(names, self._encodings, strict=False)
+        return {name: _decoded(encoding) for name, encoding in pairs if len(encoding["values"])}
 
     def check(self, signature: Signature) -> None:
         """Raises LoadFailed where a manifest's signature cannot be what this booster takes and gives."""
@@ -152,21 +151,18 @@ class _Learner:
             raise LoadFailed(f"the signature has {len(given.classes)} classes, the booster {len(own.classes)}")
         if given.classes and not own.classes:
             raise LoadFailed(f"the signature has classes, but the booster's objective is {self.objective}")
-        uncoded = [
-            column.name
-            for column, encoding in zip(signature.columns, self._encodings or [{}] * self.columns, strict=False)
-            if not column.type.numeric and not encoding.get("values")
-        ]
-        if uncoded:
-            raise LoadFailed(f"the booster does not carry the categories of column {uncoded[0]!r}")
+        known = self.categories(signature.names)
+        for column in signature.columns:
+            if not column.type.numeric and column.name not in known:
+                raise LoadFailed(f"the booster does not carry the categories of column {column.name!r}")
 
 
 def _decoded(encoding: Mapping[str, Any]) -> list[Any]:
     """Categories as the document stores them: numbers, or texts as bytes with offsets."""
-    values = encoding["values"]
+    values = np.asarray(encoding["values"])
     if "offsets" not in encoding:
-        return list(values)
-    content, offsets = bytes(value % 256 for value in values), encoding["offsets"]
+        return list(values.tolist())
+    content, offsets = (values.astype(np.int64) % 256).astype(np.uint8).tobytes(), encoding["offsets"]
     return [content[start:stop].decode() for start, stop in pairwise(offsets)]
 
 
@@ -205,13 +201,14 @@ def _flat(found: NDArray[Any]) -> NDArray[Any]:
 def _library() -> Any:
     try:
         import xgboost
-    except (ImportError, OSError) as error:
+    except ImportError as error:
         raise MissingLibrary(
             f"XGBoost models need xgboost, which cannot be imported: {error}", hint=runtime.requires[0].install
         ) from error
-    except Exception as error:
-        # XGBoostError, which cannot be named here, where the shared library or its OpenMP does not load.
-        raise MissingLibrary(f"xgboost cannot be imported: {error}", hint="apt-get install libgomp1") from error
+    except Exception as error:  # OSError or XGBoostError, which cannot be named here
+        raise MissingLibrary(
+            f"xgboost is installed, but a system library it needs is not: {error}", hint="apt-get install libgomp1"
+        ) from error
     return xgboost
 
 

@@ -16,7 +16,7 @@ from foretell.runtimes.base import LoadOptions, Recognition, Requirement
 from foretell.runtimes.sklearn.parts import parts_of
 from foretell.runtimes.sklearn.predictor import Predictor
 from foretell.runtimes.sklearn.rows import feed_for, needs_frame
-from foretell.runtimes.sklearn.signature import feature_names, last_step, signature_of
+from foretell.runtimes.sklearn.signature import feature_names, fitted_with, last_step, signature_of
 from foretell.runtimes.sklearn.structure import check_headers, check_structure
 from foretell.runtimes.sklearn.trusted import TRUSTED_TYPES
 
@@ -144,8 +144,8 @@ def prepare(estimator: Any, options: LoadOptions, *, forget_names: bool) -> None
 
 def _agreed(signature: Signature, estimator: Any) -> Signature:
     """The manifest's signature, if the estimator can keep it."""
-    takes = getattr(estimator, "n_features_in_", len(signature.columns))
-    if signature.columns and len(signature.columns) != takes:
+    takes = fitted_with(estimator, "n_features_in_")
+    if signature.columns and takes is not None and len(signature.columns) != takes:
         raise LoadFailed(f"the signature has {len(signature.columns)} columns, the estimator takes {takes}")
     classes, own = signature.output.classes, getattr(estimator, "classes_", None)
     if classes is not None and own is not None and len(classes) != len(own):

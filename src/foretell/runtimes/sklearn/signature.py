@@ -20,7 +20,7 @@ def signature_of(estimator: Any) -> Signature:
     """What the estimator says of itself. Raises SignatureMissing where it does not know its columns."""
     names = feature_names(estimator)
     if names is None:
-        count = getattr(estimator, "n_features_in_", None)
+        count = fitted_with(estimator, "n_features_in_")
         if count is None:
             raise SignatureMissing(
                 f"this {type(estimator).__name__} does not say how many columns it takes",
@@ -48,7 +48,8 @@ def takes_missing(estimator: Any) -> bool:
             return True
         if hasattr(step, "steps") or hasattr(step, "best_estimator_"):
             return takes_missing(step)
-        if not get_tags(step).input_tags.allow_nan:
+        tags = get_tags(step)
+        if not tags.input_tags.allow_nan and not tags.no_validation:
             return False
     return True
 
@@ -90,8 +91,17 @@ def _swallows(transformer: Any, after: bool) -> bool:
 
 def feature_names(estimator: Any) -> list[str] | None:
     """The names of the columns the estimator was fitted with, or None."""
-    found = getattr(estimator, "feature_names_in_", None)
+    found = fitted_with(estimator, "feature_names_in_")
     return None if found is None else [str(name) for name in found]
+
+
+def fitted_with(estimator: Any, attribute: str) -> Any:
+    """What the estimator, or the first step of a pipeline that does anything, remembers of its columns; or None."""
+    found = getattr(estimator, attribute, None)
+    if found is not None or not hasattr(estimator, "steps"):
+        return found
+    steps = [step for _name, step in estimator.steps if step not in (None, "passthrough")]
+    return fitted_with(steps[0], attribute) if steps else None
 
 
 def output_of(estimator: Any) -> Output:
