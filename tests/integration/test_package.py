@@ -655,3 +655,24 @@ def test_a_missing_pandas_is_told_where_the_model_wants_a_frame(
     model = zoo.specimen("sklearn-mixed").estimator
     monkeypatch.setitem(sys.modules, "pandas", None)
     assert "pip install 'foretell[pandas]'" in refused(tmp_path, MissingLibrary, model, example=columns).detail
+
+
+def test_packaging_leaves_the_authors_process_as_it_was(tmp_path: Path) -> None:
+    """In a process of its own: elsewhere in these tests models are loaded as a server loads them."""
+    script = """
+import sys
+import threadpoolctl
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LogisticRegression
+from sklearn.utils import validation
+import foretell
+X, y = load_iris(return_X_y=True)
+model = LogisticRegression(max_iter=1000).fit(X, y)
+def seen():
+    pools = [(pool["user_api"], pool["num_threads"]) for pool in threadpoolctl.threadpool_info()]
+    return validation.check_array, validation._get_feature_names, pools
+before = seen()
+foretell.package(model, sys.argv[1], example=X)
+assert seen() == before
+"""
+    subprocess.run([sys.executable, "-c", script, str(tmp_path / "models" / "iris" / "v1")], check=True, timeout=100)

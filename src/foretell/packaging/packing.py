@@ -194,7 +194,7 @@ class _Work:
 
     def _load(self, artifact: Path, signature: Signature | None) -> Model:
         try:
-            return self.runtime.load(artifact, signature, LoadOptions())
+            return self.runtime.load(artifact, signature, LoadOptions(exclusive=False))
         except UntrustedArtifact as error:
             raise NotStorable(
                 f"{self.subject.title} holds types that are not served: {error.detail}", hint=ONNX_HINT

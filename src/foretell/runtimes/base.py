@@ -83,9 +83,14 @@ class Model(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class LoadOptions:
-    """How to load: ``threads`` native threads for one call, so that workers do not fight over cores."""
+    """How to load: ``threads`` native threads for one call, so that workers do not fight over cores.
+
+    ``exclusive`` says that the process is ours, so that settings of a library which hold for the whole process may be
+    changed; in a notebook they must not be.
+    """
 
     threads: int = 1
+    exclusive: bool = True
 
 
 class Runtime(Protocol):

@@ -126,8 +126,10 @@ def prepare(estimator: Any, options: LoadOptions, *, forget_names: bool) -> None
 
     from foretell.runtimes.sklearn import shortcuts
 
-    threadpoolctl.threadpool_limits(options.threads)
-    reviewed = shortcuts.install()
+    reviewed = False
+    if options.exclusive:
+        threadpoolctl.threadpool_limits(options.threads)
+        reviewed = shortcuts.install()
     for part, _holder in parts_of(estimator):
         own = getattr(part, "__dict__", {})
         if "n_jobs" in own:
