@@ -6,11 +6,13 @@ The libraries are native code, so each runtime's files are tried in a child proc
 
 from __future__ import annotations
 
+import io
 import random
 import subprocess
 import sys
 import tempfile
 import warnings
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +42,27 @@ def damaged(content: bytes, count: int, seed: int) -> Iterator[bytes]:
     """Cut off, flipped, overwritten and shuffled copies; the empty file and the first bytes alone among them."""
     yield from (b"", content[:1], content[:2], content[:16], content[: len(content) // 2], content[:-1])
     rng = random.Random(seed)
+    yield from mutations(content, count, rng)
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        for _ in range(count):
+            yield repacked(content, rng)
+
+
+def repacked(archive: bytes, rng: random.Random) -> bytes:
+    """The archive with one damaged member, its checksum made right again, as an attacker would."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(archive)) as before, zipfile.ZipFile(made, "w") as after:
+        members = before.namelist()
+        # Arrays far more often than the schema, of which most changes are noticed at once.
+        chosen = rng.choice([name for name in members if name.endswith(".npy")] * 4 + members)
+        for name in members:
+            member = before.read(name)
+            after.writestr(name, next(mutations(member, 1, rng)) if name == chosen and member else member)
+    return made.getvalue()
+
+
+def mutations(content: bytes, count: int, rng: random.Random) -> Iterator[bytes]:
+    """``count`` copies, each damaged at one place."""
     for _ in range(count):
         made, place = bytearray(content), rng.randrange(len(content))
         match rng.choice(("bit", "bit", "byte", "zeros", "splice", "digit", "cut")):
