@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import sys
 import warnings
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -339,5 +343,56 @@ def SimpleNamedForest() -> Any:
 def test_a_closed_model_keeps_nothing(tmp_path: Path) -> None:
     model = load(Ridge().fit(X, Y), tmp_path)
     model.close()
-    with pytest.raises(TypeError):
+    with pytest.raises(RuntimeError, match="closed"):
         model.predict(Matrix(X))
+
+
+def test_an_archive_with_a_schema_is_recognised_whatever_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "model.bin"
+    skops.io.dump(Ridge().fit(X, Y), path)
+    recognition = runtime.recognise(path)
+    assert recognition is not None
+    assert "schema" in recognition.reason
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("readme", "nothing here")
+    assert runtime.recognise(tmp_path / "other.zip") is None
+    (tmp_path / "cut.zip").write_bytes(b"PK\x03\x04 and no more")
+    assert runtime.recognise(tmp_path / "cut.zip") is None
+
+
+def test_a_damaged_file_fails_to_load(tmp_path: Path) -> None:
+    path = tmp_path / "model.skops"
+    path.write_bytes(b"PK\x03\x04 and no more")
+    with pytest.raises(LoadFailed, match=r"cannot load model\.skops"):
+        runtime.load(path, None, LoadOptions())
+
+
+def test_columns_in_another_order_than_the_estimator_has_them_are_refused(tmp_path: Path) -> None:
+    frame, target = zoo.iris_frame()
+    estimator = Ridge().fit(frame, target)
+    backwards = Signature(tuple(Column(name) for name in reversed(list(frame.columns))))
+    with pytest.raises(LoadFailed, match="another order"):
+        load(estimator, tmp_path, backwards)
+
+
+def test_columns_the_author_calls_otherwise_go_by_their_places(tmp_path: Path) -> None:
+    specimen = zoo.specimen("sklearn-mixed")
+    assert specimen.signature is not None
+    renamed = tuple(replace(column, name=f"my {column.name}") for column in specimen.signature.columns)
+    model = load(specimen.estimator, tmp_path, replace(specimen.signature, columns=renamed))
+    frame = specimen.X.rename(columns=lambda name: f"my {name}")
+    outputs = model.predict(zoo.inputs_of(frame, model.signature))
+    np.testing.assert_allclose(outputs.probabilities, specimen.predict_proba(specimen.X))
+
+
+def test_what_prediction_would_change_or_print_is_switched_off(tmp_path: Path) -> None:
+    model = load(RandomForestClassifier(2, verbose=3, random_state=0).fit(X, Y), tmp_path)
+    assert model.parameters["verbose"] == 3
+    assert capture(lambda: model.predict(Matrix(X))) == ""
+
+
+def capture(call: Any) -> str:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+        call()
+    return said.getvalue()

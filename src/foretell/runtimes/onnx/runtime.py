@@ -50,7 +50,10 @@ class OnnxRuntime:
             content = path.read_bytes()
             labels, beside = _look(content, path)
             session = ort.InferenceSession(
-                str(path) if beside else content, _session_options(ort, options), ["CPUExecutionProvider"]
+                str(path) if beside else content,
+                _session_options(ort, options),
+                ["CPUExecutionProvider"],
+                enable_fallback=0,
             )
             inputs = [port_of(node) for node in session.get_inputs()]
             outputs = [port_of(node) for node in session.get_outputs()]

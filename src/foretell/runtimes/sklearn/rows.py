@@ -73,8 +73,10 @@ def _frame_feed(signature: Signature, names: Sequence[str], none_columns: set[st
         raise MissingLibrary(
             "this estimator chooses its columns by name and needs pandas", hint="pip install 'foretell[pandas]'"
         ) from error
+    # The author may call the columns otherwise than the estimator does: they go by their places.
     index = pandas.Index(names)
-    casts = {column.name: kind for column in signature.columns if (kind := _whole(column)) is not None}
+    pairs = list(zip(names, signature.names, strict=True))
+    casts = {name: kind for name, column in zip(names, signature.columns, strict=True) if (kind := _whole(column))}
 
     def frame(inputs: Inputs) -> Any:
         if isinstance(inputs, Matrix):
@@ -85,8 +87,8 @@ def _frame_feed(signature: Signature, names: Sequence[str], none_columns: set[st
             assert isinstance(inputs, Table)  # noqa: S101
             cells = inputs.columns
         columns = {}
-        for name in names:
-            values = cells[name]
+        for name, called in pairs:
+            values = cells[called]
             if name in casts:
                 values = values.astype(casts[name])
             elif values.dtype == object and name not in none_columns:

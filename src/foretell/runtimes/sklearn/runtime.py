@@ -41,7 +41,9 @@ class SklearnModel:
 
     def predict(self, inputs: Inputs) -> Outputs:
         """As the port promises; the estimator's own answers."""
-        return self._predictor(self._feed(inputs))  # type: ignore[misc]
+        if self._predictor is None:
+            raise RuntimeError("the model is closed")
+        return self._predictor(self._feed(inputs))
 
     def close(self) -> None:
         """Lets go of the estimator."""
@@ -149,6 +151,9 @@ def _agreed(signature: Signature, estimator: Any) -> Signature:
     takes = fitted_with(estimator, "n_features_in_")
     if signature.columns and takes is not None and len(signature.columns) != takes:
         raise LoadFailed(f"the signature has {len(signature.columns)} columns, the estimator takes {takes}")
+    names = feature_names(estimator) or list(signature.names)
+    if set(names) == set(signature.names) and tuple(names) != signature.names:
+        raise LoadFailed(f"the signature has the columns in another order than the estimator: {', '.join(names)[:200]}")
     classes, own = signature.output.classes, getattr(estimator, "classes_", None)
     if classes is not None and own is not None and len(classes) != len(own):
         raise LoadFailed(f"the signature has {len(classes)} classes, the estimator {len(own)}")
