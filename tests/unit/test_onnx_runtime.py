@@ -289,6 +289,19 @@ def test_images_stay_tensors(tmp_path: Path) -> None:
     assert load(graph, tmp_path, model.signature).signature == model.signature
 
 
+@pytest.mark.parametrize("size", [1, 4])
+def test_an_image_model_for_a_fixed_number_of_images_takes_any_number(size: int, tmp_path: Path) -> None:
+    node = helper.make_node("Relu", ["image"], ["out"])
+    shape = (size, 3, 2, 2)
+    graph = model_of([node], [value("image", FLOAT, shape)], [value("out", FLOAT, shape)])
+    model = load(graph, tmp_path)
+    for count in (1, 3, 4, 9):
+        images = np.linspace(-1, 1, count * 12, dtype=np.float32).reshape(count, 3, 2, 2)
+        outputs = model.predict(Tensors({"image": images}))
+        assert outputs.count == count
+        assert np.array_equal(outputs.tensors["out"], np.maximum(images, 0))
+
+
 def test_tensors_in_and_one_number_out_stay_tensors(tmp_path: Path) -> None:
     nodes = [helper.make_node("ReduceMean", ["x"], ["y"], axes=[1, 2], keepdims=0)]
     model = load(model_of(nodes, [value("x", FLOAT, ["N", 2, 2])], [value("y", FLOAT, ["N"])]), tmp_path)

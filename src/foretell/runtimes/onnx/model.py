@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretell.core.signature import Signature
-from foretell.core.values import Inputs, Matrix, Outputs, Table, Tensors
+from foretell.core.values import Inputs, Matrix, Outputs, Table, Tensors, join
 from foretell.errors import LoadFailed
 from foretell.runtimes.onnx.ports import Port, label_port, probability_port
 
@@ -35,15 +35,22 @@ class OnnxModel:
         names, self._answer = _answer(signature, outputs)
         run = session.run
         self._run: Callable[[Arrays], list[Any]] | None = lambda arrays: run(names, arrays)
-        self._one_row = any(port.shape[:1] == (1,) for port in inputs) and not signature.tensors
+        self._group = max((port.shape[0] for port in inputs if port.shape), default=-1)
 
     def predict(self, inputs: Inputs) -> Outputs:
-        """As the port promises. Graphs with a batch dimension of exactly 1 are run row by row."""
-        if self._one_row and inputs.count != 1:
-            parts = [self._results(inputs.part(row, row + 1)) for row in range(inputs.count)]
-            joined = [_join([part[place] for part in parts]) for place in range(len(parts[0]))]
-            return self._answer(joined)
+        """As the port promises. A graph made for a fixed number of rows is run by that many, the last ones repeated."""
+        if self._group > 0 and inputs.count != self._group:
+            return self._answer(self._in_groups(inputs, self._group))
         return self._answer(self._results(inputs))
+
+    def _in_groups(self, inputs: Inputs, size: int) -> list[Any]:
+        parts: list[list[Any]] = []
+        for start in range(0, inputs.count, size):
+            group = inputs.part(start, start + size)
+            if lacking := size - group.count:
+                group = join([group, *[inputs.part(inputs.count - 1, inputs.count)] * lacking])
+            parts.append(self._results(group))
+        return [_join([part[place] for part in parts])[: inputs.count] for place in range(len(parts[0]))]
 
     def _results(self, inputs: Inputs) -> list[Any]:
         if self._run is None:
