@@ -363,3 +363,81 @@ def test_a_call_that_cannot_take_its_answer_leaves_the_others_alone(make: Make, 
         assert executor.waiting_rows == 0
 
     asyncio.run(scenario())
+
+
+class Watched(Doubler):
+    """Calls ``on_run`` in the middle of each batch."""
+
+    def __init__(self, on_run: Callable[[], None]) -> None:
+        super().__init__()
+        self.on_run = on_run
+
+    def predict(self, inputs: Inputs) -> Outputs:
+        self.on_run()
+        return super().predict(inputs)
+
+
+@pytest.mark.parametrize("poisoned", [False, True])
+def test_calls_abandoned_while_they_run_are_not_answered_and_shift_nobody(make: Make, poisoned: bool) -> None:
+    async def scenario() -> None:
+        calls = [Recorded([[float(i)], [float(i) + 0.5]]) for i in range(6)]
+        calls[2] = one(POISON if poisoned else 2.0)
+
+        def leave() -> None:
+            calls[0].abandoned = calls[2].abandoned = True
+
+        executor = make(Watched(leave))
+        large = Recorded(Matrix(np.arange(100, 200, dtype=np.float64).reshape(-1, 1)))
+        for call in (*calls, large):
+            executor.submit(call)
+        for i in (1, 3, 4, 5):
+            assert await calls[i].answer() == [2.0 * i, 2.0 * i + 1]
+        assert await large.answer() == [2.0 * i for i in range(100, 200)]
+        await asyncio.wait_for(executor.close(), WAIT_S)
+        assert calls[0].answers == calls[2].answers == []
+        assert executor.waiting_rows == 0
+
+    asyncio.run(scenario())
+
+
+def test_a_slice_that_shares_its_batch_gets_its_own_rows(make: Make) -> None:
+    async def scenario() -> None:
+        model = Doubler()
+        executor = make(model, max_rows=10)
+        large = Recorded(Matrix(np.arange(15, dtype=np.float64).reshape(-1, 1)))
+        small = Recorded([[100.0], [200.0]])
+        executor.submit(large)
+        executor.submit(small)
+        assert await large.answer() == [2.0 * i for i in range(15)]
+        assert await small.answer() == [200.0, 400.0]
+        await executor.close()
+        assert [len(batch) for batch in model.batches] == [10, 7], "the second slice stood behind the small call"
+
+    asyncio.run(scenario())
+
+
+def test_an_empty_queue_takes_a_call_larger_than_itself(make: Make) -> None:
+    async def scenario() -> None:
+        executor = make(Doubler(), max_waiting_rows=4)
+        large = Recorded(Matrix(np.arange(9, dtype=np.float64).reshape(-1, 1)))
+        executor.submit(large)
+        with pytest.raises(QueueFull):
+            executor.submit(one(1.0))
+        assert await large.answer() == [2.0 * i for i in range(9)]
+        await executor.close()
+
+    asyncio.run(scenario())
+
+
+def test_direct_takes_along_what_arrives_in_the_same_turn_after_the_first() -> None:
+    async def scenario() -> None:
+        model = Doubler()
+        executor = DirectExecutor(model, max_rows=64, max_waiting_rows=64)
+        first, second = one(1.0), one(2.0)
+        executor.submit(first)
+        asyncio.get_running_loop().call_soon(executor.submit, second)
+        assert (await first.answer(), await second.answer()) == ([2.0], [4.0])
+        await executor.close()
+        assert [len(batch) for batch in model.batches] == [2]
+
+    asyncio.run(scenario())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import SimpleNamespace
@@ -22,7 +23,7 @@ from foretell.wire.lane import Lane
 from foretell.wire.protocol import LaneProtocol
 from tests.integration.test_lane import PREDICT, ask, body, lane_count
 from tests.serving import Observed, Running, Sum, running
-from tests.wire import Wire, get, post
+from tests.wire import Answer, Wire, get, post
 
 Serve = Callable[..., AbstractContextManager[Running]]
 
@@ -126,6 +127,35 @@ def test_a_body_that_goes_on_after_its_answer_keeps_the_connection(serve: Serve)
         assert wire.answer().json["prediction"] == 30.0
 
 
+# -- what is counted and told ----------------------------------------------------------------------------------------
+
+
+def test_the_time_a_body_took_is_in_the_log_whichever_way_it_went(serve: Serve) -> None:
+    with serve() as server, Wire(server.port) as wire:
+        request = post(PREDICT, b'{"features":[1,"2"]}')
+        wire.send(request[:-4])
+        time.sleep(0.2)
+        wire.send(request[-4:])
+        assert wire.answer().status == 422
+        server.eventually(lambda: len(server.observer.outcomes) == 1)
+        assert server.observer.outcomes[0].duration_ms > 150
+
+
+def test_every_request_counts_and_the_date_moves_on(serve: Serve) -> None:
+    with serve() as server, Wire(server.port) as wire:
+        dates: set[str] = set()
+        asked = 0
+        while len(dates) < 2:
+            wire.send(ask(1))
+            dates.add(wire.answer().headers["date"])
+            asked += 1
+            time.sleep(0.05)
+            assert asked < 400
+        wire.send(get("/nowhere"))
+        assert wire.answer().status == 404
+        server.eventually(lambda: server.server.server_state.total_requests == asked + 1)
+
+
 # -- callers that leave ----------------------------------------------------------------------------------------------
 
 
@@ -178,15 +208,26 @@ def test_a_body_that_is_still_coming_when_the_drain_begins_is_answered(serve: Se
         assert lane_count(server) == int(server.services.lane is not None)
 
 
-def test_a_failure_of_accepted_work_is_explained_also_while_draining(serve: Serve) -> None:
+def test_a_failure_of_accepted_work_is_explained_also_at_a_stop_and_ends_the_connection(serve: Serve) -> None:
     model = Sum(poison=13)
-    with serve(model, make_executor=ThreadedExecutor) as server, Wire(server.port) as wire:
+    with (
+        serve(model, make_executor=ThreadedExecutor, keep_alive_s=60) as server,
+        Wire(server.port) as wire,
+        Wire(server.port) as idle,
+    ):
+        idle.send(get("/health/live"))
+        assert idle.answer().status == 200
         model.gate.clear()
         wire.send(ask(13))
         assert model.entered.wait(20)
         server.services.drain()
+        server.stop()
+        assert idle.closed()
         model.gate.set()
-        assert wire.answer().status == 500
+        answer = wire.answer()
+        assert answer.status == 500
+        assert answer.headers["connection"] == "close"
+        assert wire.closed()
 
 
 def test_a_closed_lane_opens_no_door_again() -> None:
@@ -241,19 +282,22 @@ class Chooser(Sum):
 def test_outputs_that_are_not_the_signatures_are_a_failure_and_never_the_answer_of_a_batch_before(serve: Serve) -> None:
     model = Chooser()
     with serve(model, make_executor=ThreadedExecutor) as server, Wire(server.port) as first:
-        first.send(ask(0))
-        assert first.answer().json["prediction"] == "a"
-        model.gate.clear()
-        model.entered.clear()
-        first.send(ask(0))
-        assert model.entered.wait(20)
         wires = [Wire(server.port) for _ in range(4)]
-        for wire, x in zip(wires, (1, 7, 1, 1), strict=True):
-            wire.send(ask(x))
-        server.eventually(lambda: server.services.servable.leases == 5)
-        model.gate.set()
-        assert first.answer().json["prediction"] == "a"
-        answers = [wire.answer() for wire in wires]
+
+        def together(*xs: int) -> list[Answer]:
+            model.gate.clear()
+            model.entered.clear()
+            first.send(ask(0))
+            assert model.entered.wait(20)
+            for wire, x in zip(wires, xs, strict=True):
+                wire.send(ask(x))
+            server.eventually(lambda: server.services.servable.leases == 5)
+            model.gate.set()
+            assert first.answer().json["prediction"] == "a"
+            return [wire.answer() for wire in wires]
+
+        assert [answer.json["prediction"] for answer in together(0, 0, 0, 0)] == ["a"] * 4
+        answers = together(1, 7, 1, 1)
         assert [answer.status for answer in answers] == [200, 500, 200, 200]
         assert all(answer.json["prediction"] == "b" for answer in answers if answer.status == 200)
         first.send(ask(1))

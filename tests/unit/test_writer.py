@@ -93,3 +93,20 @@ def test_the_timestamp_is_rfc_3339_with_milliseconds_in_utc() -> None:
     document = json.loads(writer.body(0, b"x") or b"")
     assert document["timestamp"].endswith("Z") and len(document["timestamp"]) == len("2026-11-20T10:30:00.000Z")
     assert document["inference_time_ms"] == 0.123
+
+
+@pytest.mark.parametrize(
+    ("output", "given"),
+    [
+        (Output("regression"), {"values": np.zeros((3, 2))}),
+        (Output("regression"), {"tensors": {"t": np.zeros(3)}}),
+        (Output("classification", (0, 1)), {"values": np.zeros(3)}),
+        (Output("classification", (0, 1)), {"indices": np.array([0, 1, 2])}),
+    ],
+)
+def test_outputs_of_another_kind_are_refused_and_leave_what_was_there(output: Output, given: dict[str, Any]) -> None:
+    writer = SingleWriter(REF, output)
+    with pytest.raises((ValueError, IndexError)):
+        writer.begin(Outputs(output, **given), RUN)
+    with pytest.raises(IndexError):
+        writer.body(0, b"id")
