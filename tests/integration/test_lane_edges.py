@@ -156,6 +156,21 @@ def test_every_request_counts_and_the_date_moves_on(serve: Serve) -> None:
         server.eventually(lambda: server.server.server_state.total_requests == asked + 1)
 
 
+def test_nothing_more_is_written_while_nobody_takes_what_was(serve: Serve) -> None:
+    with serve() as server, Wire(server.port) as wire:
+        wire.send(ask(1))
+        assert wire.answer().status == 200
+        (connection,) = server.server.server_state.connections
+        cast(Any, connection).loop.call_soon_threadsafe(connection.pause_writing)  # as a full transport does
+        wire.send(ask(2))
+        wire.socket.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            wire.answer()
+        cast(Any, connection).loop.call_soon_threadsafe(connection.resume_writing)
+        wire.socket.settimeout(20)
+        assert wire.answer().json["prediction"] == 20.0
+
+
 # -- callers that leave ----------------------------------------------------------------------------------------------
 
 
@@ -287,7 +302,7 @@ def test_outputs_that_are_not_the_signatures_are_a_failure_and_never_the_answer_
         def together(*xs: int) -> list[Answer]:
             model.gate.clear()
             model.entered.clear()
-            first.send(ask(0))
+            first.send(post("/predict", body(0)))  # another door: what this one remembers is of the four
             assert model.entered.wait(20)
             for wire, x in zip(wires, xs, strict=True):
                 wire.send(ask(x))
