@@ -162,6 +162,7 @@ def test_nothing_more_is_written_while_nobody_takes_what_was(serve: Serve) -> No
         assert wire.answer().status == 200
         (connection,) = server.server.server_state.connections
         cast(Any, connection).loop.call_soon_threadsafe(connection.pause_writing)  # as a full transport does
+        server.eventually(lambda: connection.flow.write_paused)
         wire.send(ask(2))
         wire.socket.settimeout(0.3)
         with pytest.raises(TimeoutError):
