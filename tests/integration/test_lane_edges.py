@@ -160,14 +160,15 @@ def test_nothing_more_is_written_while_nobody_takes_what_was(serve: Serve) -> No
     with serve() as server, Wire(server.port) as wire:
         wire.send(ask(1))
         assert wire.answer().status == 200
-        (connection,) = server.server.server_state.connections
-        cast(Any, connection).loop.call_soon_threadsafe(connection.pause_writing)  # as a full transport does
+        (protocol,) = server.server.server_state.connections
+        connection = cast(Any, protocol)
+        connection.loop.call_soon_threadsafe(connection.pause_writing)  # as a full transport does
         server.eventually(lambda: connection.flow.write_paused)
         wire.send(ask(2))
         wire.socket.settimeout(0.3)
         with pytest.raises(TimeoutError):
             wire.answer()
-        cast(Any, connection).loop.call_soon_threadsafe(connection.resume_writing)
+        connection.loop.call_soon_threadsafe(connection.resume_writing)
         wire.socket.settimeout(20)
         assert wire.answer().json["prediction"] == 20.0
 
