@@ -73,10 +73,22 @@ FLOORS = (
         ratio("per_s", "workers/2/forest/c64", "workers/1/forest/c64"),
     ),
     Floor(
+        "forest, two workers / one, 512 connections",
+        ">=",
+        1.5,
+        ratio("per_s", "workers/2/forest/c512", "workers/1/forest/c512"),
+    ),
+    Floor(
         "forest batches of 100, two workers / one",
         ">=",
         1.5,
         ratio("per_s", "workers/2/forest-batch100/c8", "workers/1/forest-batch100/c8"),
+    ),
+    Floor(
+        "forest batches of 1,000, two workers / one",
+        ">=",
+        1.5,
+        ratio("per_s", "workers/2/forest-batch1000/c8", "workers/1/forest-batch1000/c8"),
     ),
     Floor(
         "iris CPU a request, two workers / one",

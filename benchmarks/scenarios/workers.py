@@ -10,7 +10,7 @@ from benchmarks.scenarios.singles import FOREST, IRIS_V1
 from benchmarks.servers import Recipe, Server
 from benchmarks.wrk import Load, drive
 
-BATCH_ROWS = 100
+BATCH_ROWS = (100, 1000)
 
 
 def workers(bench: Bench, stack: ExitStack) -> list[Case]:
@@ -19,15 +19,16 @@ def workers(bench: Bench, stack: ExitStack) -> list[Case]:
         count: bench.start(stack, Recipe.foretell(models.repository, workers=count), pin=False) for count in (1, 2)
     }
     tumour, iris = models.single(models.tumour_rows), models.single(models.iris_rows)
-    batch = models.batch(models.tumour_rows, BATCH_ROWS)
     cases = []
     for connections in bench.connections(512, 64):
         for count, server in servers.items():
             load = Load(server.url(FOREST), tumour, connections)
             cases.append(bench.load(f"workers/{count}/forest/c{connections}", load, pin=False))
-    for count, server in servers.items():
-        load = Load(server.url(f"{FOREST}/batch"), batch, 8)
-        cases.append(bench.load(f"workers/{count}/forest-batch{BATCH_ROWS}/c8", load, pin=False))
+    for rows in BATCH_ROWS:
+        batch = models.batch(models.tumour_rows, rows)
+        for count, server in servers.items():
+            load = Load(server.url(f"{FOREST}/batch"), batch, 8)
+            cases.append(bench.load(f"workers/{count}/forest-batch{rows}/c8", load, pin=False))
     for count, server in servers.items():
         cases.append(cost(bench, f"workers/{count}/iris-cost/c64", server, Load(server.url(IRIS_V1), iris, 64)))
     return cases
