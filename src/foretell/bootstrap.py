@@ -34,7 +34,9 @@ from foretell.sources.local import LocalSource
 from foretell.telemetry.logging import Log, open_log
 from foretell.telemetry.observer import Observer
 from foretell.wire.lane import Lane
-from foretell.wire.protocol import TESTED_UVICORN, lane_supported
+from foretell.wire.tested import TESTED_UVICORN, lane_supported
+
+CLOSE_S = 3.0
 
 _log = structlog.get_logger("foretell")
 
@@ -80,7 +82,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 yield services
             finally:
                 services.drain()
-                await _closed(reconciler, settings.drain_s)
+                await _closed(reconciler)
     finally:
         log.close()
 
@@ -159,8 +161,9 @@ def _rescan_on_hangup(reconciler: Reconciler) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGHUP)
 
 
-async def _closed(reconciler: Reconciler, limit_s: float) -> None:
+async def _closed(reconciler: Reconciler) -> None:
+    """Gives the models back. What was accepted has had ``drain_s`` to end by now, so a busy model is a stuck one."""
     try:
-        await asyncio.wait_for(reconciler.close(), limit_s)
+        await asyncio.wait_for(reconciler.close(), CLOSE_S)
     except TimeoutError:
-        _log.warning("stop_incomplete", reason=f"models were still busy after {limit_s:g} s")
+        _log.warning("stop_incomplete", reason=f"models were still busy {CLOSE_S:g} s after all requests had ended")

@@ -44,7 +44,7 @@ class Limits(Group):
         default=300.0, gt=0, le=86_400, description="Most seconds a caller may ask for with `X-Request-Timeout`."
     )
     max_waiting_rows: int = Field(
-        default=4096, ge=1, description="Rows that may wait for one version; beyond it requests are answered 503."
+        default=16_384, ge=1, description="Rows that may wait for one version; beyond it requests are answered 503."
     )
     max_json_depth: int = Field(
         default=32, ge=4, le=256, description="Deepest nesting of arrays and objects in a JSON body."

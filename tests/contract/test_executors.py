@@ -35,6 +35,7 @@ class Doubler:
         self.gate = threading.Event()
         self.gate.set()
         self.entered = threading.Event()
+        self.leave: Recorded | None = None
         self._failure = failure or ValueError("poisoned")
 
     def predict(self, inputs: Inputs) -> Outputs:
@@ -43,6 +44,8 @@ class Doubler:
         self.batches.append(rows)
         self.entered.set()
         assert self.gate.wait(WAIT_S)
+        if self.leave is not None:
+            self.leave.abandoned = True
         if POISON in rows:
             raise self._failure
         return Outputs(self.signature.output, values=inputs.values[:, 0] * 2)
@@ -161,6 +164,25 @@ def test_a_poisoned_row_fails_alone(make: Make, failure: BaseException) -> None:
             assert isinstance(answer, Exception) if i == 17 else answer == [2.0 * i]
         assert executor.waiting_rows == 0
         await executor.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_call_abandoned_while_its_broken_batch_is_halved_never_runs_again(make: Make) -> None:
+    async def scenario() -> None:
+        model = Doubler()
+        executor = make(model)
+        calls = [one(POISON), one(1.0), one(2.0), one(3.0)]
+        for call in calls:
+            executor.submit(call)
+        model.leave = calls[2]
+        assert isinstance(await calls[0].answer(), Exception)
+        assert await calls[1].answer() == [2.0]
+        assert await calls[3].answer() == [6.0]
+        await executor.close()
+        assert calls[2].answers == []
+        assert executor.waiting_rows == 0
+        assert sum(2.0 in batch for batch in model.batches) == 1
 
     asyncio.run(scenario())
 

@@ -19,7 +19,7 @@ import pytest
 
 from foretell.core.values import Inputs, Matrix, Outputs
 from foretell.execution.threaded import ThreadedExecutor
-from foretell.wire.protocol import lane_supported
+from foretell.wire.tested import lane_supported
 from tests.serving import Running, Sum, running, until
 from tests.wire import Answer, Wire, get, post
 
@@ -234,18 +234,17 @@ def test_http_1_0_is_answered_and_closed(wire: Wire) -> None:
     assert wire.closed()
 
 
-def test_a_half_closed_connection_ends_the_same_with_and_without_the_lane() -> None:
-    ends: list[int | None] = []
-    for lane in (True, False):
-        with running(lane=lane) as server, Wire(server.port) as wire:
-            wire.send(ask(6))
-            wire.socket.shutdown(socket.SHUT_WR)
-            try:
-                ends.append(wire.answer().status)
-            except EOFError:
-                ends.append(None)
-            assert wire.closed()
-    assert ends[0] == ends[1]
+def test_a_half_closed_connection_is_closed_as_uvicorn_does_and_frees_what_it_held(serve: Serve) -> None:
+    model = Sum()
+    with serve(model, make_executor=ThreadedExecutor) as server, Wire(server.port) as wire:
+        model.gate.clear()
+        wire.send(ask(6))
+        assert model.entered.wait(20)
+        wire.socket.shutdown(socket.SHUT_WR)
+        server.eventually(lambda: not server.server.server_state.connections)
+        model.gate.set()
+        assert wire.closed()
+        server.eventually(lambda: server.services.servable.leases == 0)
 
 
 def test_an_idle_connection_is_closed_and_a_used_one_is_not(serve: Serve) -> None:

@@ -57,7 +57,7 @@ class Batcher:
         Abandoned calls are dropped; calls past their deadline fail here, unrun.
         """
         if self._broken:
-            return self._broken.popleft()
+            return [call for call in self._broken.popleft() if self._due(call, now_s)]
         batch: list[Call] = []
         rows = 0
         while self._queue:
@@ -65,15 +65,21 @@ class Batcher:
             if rows and rows + call.count > self._max_rows:
                 break
             self._queue.popleft()
-            if call.abandoned:
-                self.forget(call)
-            elif call.deadline_s < now_s:
-                self.forget(call)
-                _fail(call, DeadlineExceeded("The time allowed for this request passed while it waited for the model."))
-            else:
+            if self._due(call, now_s):
                 batch.append(call)
                 rows += call.count
         return batch
+
+    def _due(self, call: Call, now_s: float) -> bool:
+        """Whether the call is still to run; else it is taken off the count, and failed where its deadline has passed."""
+        if call.abandoned:
+            self.forget(call)
+        elif call.deadline_s < now_s:
+            self.forget(call)
+            _fail(call, DeadlineExceeded("The time allowed for this request passed while it waited for the model."))
+        else:
+            return True
+        return False
 
     def forget(self, call: Call) -> None:
         """Takes a call's rows, and those of its slices still to come, off the count."""

@@ -23,7 +23,7 @@ class ExecutionPolicy:
 
     mode: Mode | Literal["auto"] = "auto"
     max_call_ms: float = 5.0
-    max_waiting_rows: int = 4096
+    max_waiting_rows: int = 16_384
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
 """Our HTTP protocol class: uvicorn's httptools protocol with the lane in front of it.
 
-It reaches into uvicorn's protocol class, whose inner workings are no public interface. ``TESTED_UVICORN`` is the minor
-version these tests ran against; on another one the lane stays off, and start-up says so.
+It reaches into uvicorn's protocol class, whose inner workings are no public interface: see ``wire.tested``.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ import time
 import urllib.parse
 from typing import Any
 
-import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from foretell.wire.cycle import Arrival, LaneCycle
@@ -19,28 +17,18 @@ from foretell.wire.lane import Lane
 from foretell.wire.plain import Plain, examine
 from foretell.wire.refusals import HEAD_S, HEAD_TOO_LARGE, MALFORMED, MAX_HEAD_BYTES, TOO_SLOW, Refusal, judge, response
 
-TESTED_UVICORN = "0.54"
-
-_NO_DOORS: dict[bytes, Any] = {}
 _Header = tuple[bytes, bytes]
-
-
-def lane_supported(version: str = uvicorn.__version__) -> bool:
-    """Whether this uvicorn is one the lane was tested on."""
-    return version == TESTED_UVICORN or version.startswith(TESTED_UVICORN + ".")
 
 
 class LaneProtocol(HttpToolsProtocol):
     """Serves lane requests itself and hands everything else to uvicorn, on the same connection, in order.
 
-    The lane comes out of the lifespan state under ``lane``; without one, or under an untested uvicorn, this is
-    uvicorn's own protocol.
+    The lane comes out of the lifespan state under ``lane``; without one everything goes the ordinary way.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        lane = self.app_state.get("lane")
-        self._lane: Lane | None = lane if lane is not None and lane_supported() else None
+        self._lane: Lane | None = self.app_state.get("lane")
         self._collecting: LaneCycle | None = None
         self._known_headers: list[_Header] | None = None
         self._known: Plain | None = None

@@ -20,6 +20,7 @@ from foretell.cli.serving.terminal import has_terminal
 from foretell.errors import ArtifactError, ForetellError, StartFailed
 from foretell.settings import Settings
 from foretell.telemetry import sink
+from foretell.wire.tested import lane_supported
 
 APP = "foretell.asgi:app"
 PROTOCOL = "foretell.wire.protocol:LaneProtocol"
@@ -31,7 +32,7 @@ def config_of(settings: Settings) -> uvicorn.Config:
     """The settings as uvicorn takes them."""
     return uvicorn.Config(
         APP,
-        http=PROTOCOL,
+        http=PROTOCOL if lane_supported() else "httptools",
         ws="none",
         loop="uvloop",
         lifespan="on",
