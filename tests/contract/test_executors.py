@@ -182,7 +182,7 @@ def test_a_call_abandoned_while_its_broken_batch_is_halved_never_runs_again(make
         await executor.close()
         assert calls[2].answers == []
         assert executor.waiting_rows == 0
-        assert sum(2.0 in batch for batch in model.batches) == 1
+        assert sum(2.0 in batch for batch in model.batches) <= 1
 
     asyncio.run(scenario())
 

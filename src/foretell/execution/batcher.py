@@ -71,7 +71,7 @@ class Batcher:
         return batch
 
     def _due(self, call: Call, now_s: float) -> bool:
-        """Whether the call is still to run; else it is taken off the count, and failed where its deadline has passed."""
+        """Whether the call is still to run; else it comes off the count, and fails where its deadline has passed."""
         if call.abandoned:
             self.forget(call)
         elif call.deadline_s < now_s:
