@@ -68,14 +68,15 @@ class SingleWriter:
         if outputs.probabilities is None:
             return [heads[index] for index in chosen]
         probabilities = np.ascontiguousarray(outputs.probabilities, dtype=np.float64)
-        confidences = np.take_along_axis(probabilities, indices[:, None], 1).ravel()
-        lists = orjson.dumps(probabilities, option=_NUMPY)[2:-2].split(b"],[")
+        confidences = probabilities[np.arange(len(chosen)), indices]
+        every = orjson.dumps(probabilities, option=_NUMPY)
+        lists = every[2:-2].split(b"],[")
         best = orjson.dumps(confidences, option=_NUMPY)[1:-1].split(b",")
         rows = [
             heads[index] + b',"confidence":' + confidence + b',"probability":[' + texts + b"]"
             for index, confidence, texts in zip(chosen, best, lists, strict=True)
         ]
-        if np.isfinite(probabilities).all():
+        if b"null" not in every:
             return rows  # type: ignore[return-value]  # list is invariant; nobody writes to it
         return [row if b"null" not in texts else None for row, texts in zip(rows, lists, strict=True)]
 
