@@ -36,7 +36,8 @@ class Ids:
         self._pid = os.getpid()
         self._counter = secrets.randbits(29) & ~1023
         self._millisecond = 0
-        self._prefix = ""
+        self._prefix = self._second = self._block = ""
+        self._encoded = (-1, -1)
 
     def next(self) -> str:
         """The next identifier."""
@@ -48,7 +49,11 @@ class Ids:
                 return self.next()
             # a clock that steps back must not: ids keep sorting in the order they were made
             self._millisecond = max(millisecond, self._millisecond)
-            self._prefix = _encode(self._millisecond, 10) + self._process + _encode(counter >> 10, 4)
+            second, block = self._millisecond >> 10, counter >> 10
+            if (second, block) != self._encoded:  # most of a prefix outlives the millisecond
+                self._encoded = second, block
+                self._second, self._block = _encode(second, 8), self._process + _encode(block, 4)
+            self._prefix = self._second + _PAIRS[self._millisecond & 1023] + self._block
         return self._prefix + _PAIRS[counter & 1023]
 
 
