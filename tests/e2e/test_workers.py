@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -123,7 +123,10 @@ def test_what_is_under_way_at_a_stop_ends(repository: Repository, place: Path, w
             wire.send(request)
         first = wires[0].answer()
         server.tell(signal.SIGTERM)
-        answers = [first, *(wire.answer() for wire in wires[1:])]
+        answers = [first]
+        for wire in wires[1:]:
+            with suppress(EOFError):  # a request that nobody had begun to read when the signal came was not accepted
+                answers.append(wire.answer())
         assert {answer.status for answer in answers} <= {200, 503}
         assert sum(answer.status == 200 for answer in answers) >= 2, "some were accepted before the signal"
         wanted = model.predictions(rows)
