@@ -17,7 +17,7 @@ MASKS = {
     re.compile(r"\b[0-7][0-9A-HJKMNP-TV-Z]{25}\b"): "ID",
     re.compile(r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(\.\d+)?(Z|\+00:00)?"): "TIME",
     re.compile(r"\b\d+(\.\d+)? (ms|s)\b"): "DURATION",
-    re.compile(r"sha256:[0-9a-f]{12,}"): "DIGEST",
+    re.compile(r"sha256:[0-9a-f]{12,64}"): "DIGEST",
 }
 NUMBER = re.compile(r"-?\d+\.\d+(?:e-?\d+)?")
 RELATIVE = 1e-5

@@ -63,7 +63,9 @@ def shell(code: str, folder: Path, port: int) -> str:
 
 def as_shown(printed: str, folder: Path, port: int) -> str:
     """What was printed, with the folder and the port of the page instead of those of this run."""
-    return printed.replace(f"{folder}/", "").replace(f":{port}", f":{SHOWN_PORT}")
+    printed = printed.replace(f"{folder}/", "")
+    # before a server runs there is no port to hide, and ":0" may be the beginning of a digest
+    return printed.replace(f":{port}", f":{SHOWN_PORT}") if port else printed
 
 
 @contextmanager
