@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks.machine import Cores
+from benchmarks.machine import Cores, cpu_s
 from benchmarks.models import Models
 from benchmarks.servers import Recipe, Server, running
 from benchmarks.wrk import Load, drive
@@ -31,9 +32,14 @@ Results = dict[str, dict[str, float]]
 """Medians over the rounds, by case and figure."""
 
 
+SETTLE_S = 10.0
+IDLE_S = 0.01
+"""Processor time in a tenth of a second that a server with nothing to do may use: one tick of the clock."""
+
+
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """How long, how often, where, on what."""
+    """How long, how often, where, on what; and the servers that run meanwhile."""
 
     seconds: int
     rounds: int
@@ -42,10 +48,27 @@ class Bench:
     folder: Path
     models: Models
     console: Console
+    servers: list[Server] = field(default_factory=list)
 
     def start(self, stack: ExitStack, recipe: Recipe, pin: bool = True) -> Server:
         """A server that runs until ``stack`` closes, on the server's core or, unpinned, on all of them."""
-        return stack.enter_context(running(recipe, self.cores.server if pin else None, self.folder))
+        server = stack.enter_context(running(recipe, self.cores.server if pin else None, self.folder))
+        self.servers.append(server)
+        stack.callback(self.servers.remove, server)
+        return server
+
+    def settle(self) -> None:
+        """Waits until no server works any more.
+
+        wrk leaves at the end of its turn with its last requests unanswered. A slow server goes on with them on the core
+        that the next case is measured on: 64 requests of the tutorial app take 2 % of a second, which would be its p99.
+        """
+        deadline_s = time.monotonic() + SETTLE_S
+        while time.monotonic() < deadline_s:
+            before_s = sum(cpu_s(server.pid) for server in self.servers)
+            time.sleep(0.1)
+            if sum(cpu_s(server.pid) for server in self.servers) - before_s <= IDLE_S:
+                return
 
     def load(self, key: str, load: Load, pin: bool = True) -> Case:
         """A case that drives ``load`` and gives its rate and latencies."""
@@ -74,6 +97,7 @@ def run(bench: Bench, name: str, scenario: Scenario) -> Results:
         for number in range(bench.rounds):
             for case in cases:
                 with bench.console.status(f"{name}: round {number + 1} of {bench.rounds}, {case.key}"):
+                    bench.settle()
                     samples.setdefault(case.key, []).append(case.measure())
         bench.console.print(f"  {name}: {len(cases)} cases, {bench.rounds} rounds")
     return {key: medians(figures) for key, figures in samples.items()}

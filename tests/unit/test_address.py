@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from foretell.cli.serving.address import bind, fault, url
+from foretell.cli.serving.address import bind, bind_again, bind_each, fault, url
 from foretell.errors import OperatorError, PortInUse, SettingsError
 from foretell.settings import Settings
 
@@ -54,6 +54,57 @@ def test_a_port_in_use_names_the_address_and_how_to_find_another() -> None:
 def test_a_host_that_is_not_here_is_a_setting_to_mend(host: str) -> None:
     with pytest.raises(SettingsError, match="is not an address of this machine"):
         bind(Settings(host=host, port=0))
+
+
+def test_several_sockets_share_one_port_and_the_kernel_deals_connections_out() -> None:
+    with bind_each(Settings(port=0), 2) as sockets:
+        assert len({bound.getsockname() for bound in sockets}) == 1
+        for bound in sockets:
+            bound.listen()
+            bound.setblocking(False)
+        callers = [socket.create_connection(sockets[0].getsockname()) for _ in range(64)]
+        counts = [_accepted(bound) for bound in sockets]
+        assert sum(counts) == 64
+        assert all(counts)
+        for caller in callers:
+            caller.close()
+
+
+def _accepted(bound: socket.socket) -> int:
+    count = 0
+    while True:
+        try:
+            bound.accept()[0].close()
+        except BlockingIOError:
+            return count
+        count += 1
+
+
+def test_a_port_shared_by_another_servers_workers_is_in_use() -> None:
+    with bind_each(Settings(port=0), 2) as sockets:
+        port = sockets[0].getsockname()[1]
+        with pytest.raises(PortInUse), bind_each(Settings(port=port), 2):
+            pass
+
+
+def test_connections_that_linger_from_an_earlier_server_do_not_keep_the_port() -> None:
+    with bind(Settings(port=0)) as earlier:
+        earlier.listen()
+        port = earlier.getsockname()[1]
+        with socket.create_connection(("127.0.0.1", port)) as caller:
+            earlier.accept()[0].close()  # closed by the server first, so that its end stays in TIME_WAIT
+            assert caller.recv(1) == b""
+    with bind_each(Settings(port=port), 2) as sockets:
+        assert [bound.getsockname()[1] for bound in sockets] == [port, port]
+
+
+def test_a_socket_that_is_bound_again_takes_the_place_of_the_old_one() -> None:
+    with bind_each(Settings(port=0), 2) as sockets:
+        old = sockets[0]
+        place = old.getsockname()
+        sockets[0] = bind_again(old)
+        assert sockets[0].getsockname() == place
+        assert old.fileno() == -1
 
 
 def test_a_port_of_the_superuser_is_explained() -> None:

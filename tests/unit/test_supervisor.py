@@ -16,6 +16,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from foretell.cli.serving import supervisor as supervision
+from foretell.cli.serving.address import bind_each
 from foretell.cli.serving.reloader import Reloader
 from foretell.cli.serving.supervisor import Supervisor
 from foretell.cli.serving.watch import Watch
@@ -34,10 +35,17 @@ def sleeper(after: str = "") -> str:
 class Running:
     """A supervisor in the main thread is what signals need; a thread beside it plays the operator."""
 
-    def __init__(self, tmp_path: Path, bound: socket.socket) -> None:
+    def __init__(self, tmp_path: Path, sockets: list[socket.socket]) -> None:
         self.notes = tmp_path / "notes"
         self.notes.touch()
-        self.bound = bound
+        self.sockets = sockets
+
+    def first(self, count: int) -> list[socket.socket]:
+        """The sockets of so many workers."""
+        for spare in self.sockets[count:]:
+            spare.close()
+        del self.sockets[count:]
+        return self.sockets
 
     def command(self, *codes: str) -> Callable[[int, int, bool], list[str]]:
         """The codes of the workers in the order of their starts; the last for all further ones."""
@@ -92,18 +100,17 @@ class Running:
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield Running(tmp_path, bound)
+    with bind_each(Settings(port=0), 3) as sockets:
+        yield Running(tmp_path, sockets)
 
 
 def alive(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
-def test_as_many_workers_as_asked_for_share_the_socket_and_one_announces(running: Running) -> None:
+def test_as_many_workers_as_asked_for_share_the_port_and_one_announces(running: Running) -> None:
     check = "import socket; assert socket.socket(fileno=int(sys.argv[1])).getsockname();"
-    supervisor = Supervisor(Settings(), running.bound, 3, running.command(sleeper(check)))
+    supervisor = Supervisor(Settings(), running.first(3), running.command(sleeper(check)))
     running.run(supervisor, running.started(3))
     assert sorted(line.split()[1] for line in running.notes.read_text().splitlines()) == ["0", "0", "1"]
     assert not any(alive(pid) for pid in running.pids())
@@ -122,13 +129,13 @@ def test_workers_get_the_settings_of_the_command_line_and_thread_counts(
         "open(sys.argv[4], 'w').write(text); time.sleep(60)"
     )
     settings = Settings.load({"port": 1234, "execution.threads": 3}, environ={}, directory=running.notes.parent)
-    supervisor = Supervisor(settings, running.bound, 1, running.command(code))
+    supervisor = Supervisor(settings, running.first(1), running.command(code))
     running.run(supervisor, running.until(lambda: len(running.notes.read_text().split()) == 4))
     assert running.notes.read_text() == "1234 3 7 3"
 
 
 def test_a_worker_that_is_killed_is_replaced_at_once_and_logged(running: Running) -> None:
-    supervisor = Supervisor(Settings(), running.bound, 2, running.command(sleeper()))
+    supervisor = Supervisor(Settings(), running.first(2), running.command(sleeper()))
 
     def kill() -> None:
         running.until(lambda: all(slot.ever_ready for slot in supervisor.slots))()
@@ -141,6 +148,23 @@ def test_a_worker_that_is_killed_is_replaced_at_once_and_logged(running: Running
     assert died["pid"] == running.pids()[0]
 
 
+def test_what_comes_after_a_worker_died_goes_to_the_others(running: Running) -> None:
+    place = running.sockets[0].getsockname()
+    listens = f"{READY}import socket; s = socket.socket(fileno=int(sys.argv[1])); s.listen();"
+    answers = f"{listens}{NOTE}\nwhile True: s.accept()[0].send(b'here')"
+    supervisor = Supervisor(Settings(), running.first(2), running.command(answers, answers, sleeper()))
+
+    def kill() -> None:
+        os.kill(running.pids()[0], signal.SIGKILL)
+
+    def ask() -> None:
+        for _ in range(20):
+            with socket.create_connection(place, timeout=10) as connection:
+                assert connection.recv(4) == b"here"
+
+    running.run(supervisor, running.started(2), kill, running.started(3), ask)
+
+
 def test_a_replacement_that_fails_is_tried_again_after_a_pause(
     running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -149,7 +173,7 @@ def test_a_replacement_that_fails_is_tried_again_after_a_pause(
         'os.write(int(sys.argv[2]), b\'{"failed": "no room", "hint": null, "exit_code": 65}\\n\')'
     )
     codes = (f"{READY}{NOTE}", fails, fails, sleeper())
-    supervisor = Supervisor(Settings(), running.bound, 1, running.command(*codes))
+    supervisor = Supervisor(Settings(), running.first(1), running.command(*codes))
     with capture_logs() as logs:
         running.run(supervisor, running.started(4))
     assert [(event["restart_s"], event["detail"]) for event in logs] == [
@@ -162,7 +186,7 @@ def test_a_replacement_that_fails_is_tried_again_after_a_pause(
 def test_a_worker_that_fails_before_any_served_stops_the_whole_with_its_reason(running: Running) -> None:
     status = json.dumps({"failed": "Nothing to serve.", "hint": "look there", "exit_code": 65})
     fails = f"import os, sys; os.write(int(sys.argv[2]), {status!r}.encode() + b'\\n')"
-    supervisor = Supervisor(Settings(), running.bound, 2, running.command(sleeper(), fails))
+    supervisor = Supervisor(Settings(), running.first(2), running.command(sleeper(), fails))
     with pytest.raises(StartFailed, match="Nothing to serve") as caught:
         supervisor.run()
     assert (caught.value.exit_code, caught.value.hint) == (65, "look there")
@@ -170,7 +194,7 @@ def test_a_worker_that_fails_before_any_served_stops_the_whole_with_its_reason(r
 
 
 def test_a_worker_that_ends_without_a_word_stops_the_whole(running: Running) -> None:
-    supervisor = Supervisor(Settings(), running.bound, 1, running.command("raise SystemExit(9)"))
+    supervisor = Supervisor(Settings(), running.first(1), running.command("raise SystemExit(9)"))
     with pytest.raises(StartFailed, match="exit code 9 before it served") as caught:
         supervisor.run()
     assert caught.value.exit_code == 70
@@ -186,7 +210,7 @@ def test_sighup_reaches_every_worker_also_one_that_is_not_ready_yet(running: Run
         "while True: time.sleep(1)"
     )
     soon = f"{listens}{READY}{NOTE}\nwhile True: time.sleep(1)"
-    supervisor = Supervisor(Settings(), running.bound, 2, running.command(soon, late))
+    supervisor = Supervisor(Settings(), running.first(2), running.command(soon, late))
 
     def hang_up() -> None:
         running.until(lambda: supervisor.slots[0].ever_ready)()
@@ -202,7 +226,7 @@ def test_sighup_reaches_every_worker_also_one_that_is_not_ready_yet(running: Run
 def test_sighup_of_a_terminal_that_is_gone_stops(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = iter([True, False])
     monkeypatch.setattr(supervision, "has_terminal", lambda: next(terminal))
-    supervisor = Supervisor(Settings(), running.bound, 1, running.command(sleeper()))
+    supervisor = Supervisor(Settings(), running.first(1), running.command(sleeper()))
     running.run(
         supervisor,
         running.started(1),
@@ -216,13 +240,13 @@ DEAF = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {READY}{N
 
 def test_a_worker_that_does_not_stop_in_time_is_killed(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervision, "STOP_GRACE_S", 0.2)
-    supervisor = Supervisor(Settings(drain_s=0), running.bound, 1, running.command(DEAF))
+    supervisor = Supervisor(Settings(drain_s=0), running.first(1), running.command(DEAF))
     running.run(supervisor, running.started(1))
     assert not alive(running.pids()[0])
 
 
 def test_a_second_signal_stops_at_once(running: Running) -> None:
-    supervisor = Supervisor(Settings(), running.bound, 1, running.command(DEAF))
+    supervisor = Supervisor(Settings(), running.first(1), running.command(DEAF))
     running.run(
         supervisor,
         running.started(1),
@@ -245,7 +269,7 @@ def reloader(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     def make(*codes: str, reread: Callable[[], Settings] = Settings) -> Reloader:
         watch = Watch(folder, tmp_path)
-        return Reloader(Settings(), running.bound, 1, running.command(*codes), reread=reread, watch=watch)
+        return Reloader(Settings(), running.first(1), running.command(*codes), reread=reread, watch=watch)
 
     return make
 

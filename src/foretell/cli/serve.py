@@ -108,14 +108,14 @@ def _serve_here(settings: Settings) -> None:
 
 
 def _serve_workers(settings: Settings) -> None:
-    from foretell.cli.serving.address import bind
+    from foretell.cli.serving.address import bind_each
     from foretell.cli.serving.supervisor import Supervisor
     from foretell.telemetry.logging import open_log
 
-    with bind(settings) as bound:
+    with bind_each(settings, settings.workers) as sockets:
         log = open_log(shared=True, **settings.log.model_dump(exclude={"values"}))
         try:
-            Supervisor(settings, bound, settings.workers).run()
+            Supervisor(settings, sockets).run()
         finally:
             log.close()
 
@@ -127,4 +127,4 @@ def _serve_reloading(settings: Settings, options: Mapping[str, Any]) -> None:
 
     watch = Watch(settings.models or Path(), Path.cwd())
     with bind(settings) as bound:
-        Reloader(settings, bound, 1, reread=lambda: Settings.load(options), watch=watch).run()
+        Reloader(settings, [bound], reread=lambda: Settings.load(options), watch=watch).run()

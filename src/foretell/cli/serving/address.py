@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 from foretell.errors import OperatorError, PortInUse, SettingsError
 from foretell.settings import Settings
@@ -31,6 +34,59 @@ def bind(settings: Settings) -> socket.socket:
         bound.close()
         raise fault(error, settings) from error
     return bound
+
+
+@contextmanager
+def bind_each(settings: Settings, count: int) -> Iterator[list[socket.socket]]:
+    """``count`` sockets bound to one address, among which the kernel deals out new connections. Raises as ``bind``.
+
+    On one socket shared by several processes the first to wake takes all that have come: 63 of 64, as measured.
+    Whoever replaces a socket puts the new one into the list, which is closed at the end.
+    """
+    with bind(settings) as alone:  # a socket that shares would join another server's; this one tells the port is free
+        family, address = alone.family, alone.getsockname()
+    sockets: list[socket.socket] = []
+    try:
+        while len(sockets) < count:
+            sockets.append(_bind_shared(family, address))
+    except OSError as error:
+        _close(sockets)
+        raise fault(error, settings) from error
+    try:
+        yield sockets
+    finally:
+        _close(sockets)
+
+
+def bind_again(bound: socket.socket) -> socket.socket:
+    """A fresh socket in the place of one that ``bind_each`` made, whose waiting connections are given up."""
+    fresh = _bind_shared(bound.family, bound.getsockname())
+    bound.close()
+    return fresh
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for bound in sockets:
+        bound.close()
+
+
+def _bind_shared(family: int, address: Any) -> socket.socket:
+    shared = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        try:
+            shared.bind(address)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            # connections of an earlier server linger on the port. Only now, since whoever allows this lets
+            # another server bind the port as well, until the first of them listens
+            shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            shared.bind(address)
+    except OSError:
+        shared.close()
+        raise
+    return shared
 
 
 def fault(error: OSError, settings: Settings) -> OperatorError:

@@ -1,4 +1,4 @@
-"""Workers that share one port: started, watched, replaced when they die, and stopped together."""
+"""Workers on one port, each with its own socket: started, watched, replaced when they die, and stopped together."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 
+from foretell.cli.serving.address import bind_again
 from foretell.cli.serving.environment import serving_environment
 from foretell.cli.serving.terminal import has_terminal
 from foretell.errors import StartFailed
@@ -67,8 +68,9 @@ class Worker:
 
 @dataclass
 class Slot:
-    """One of the places for a worker; ``tries`` counts starts that did not last."""
+    """One of the places for a worker, and its socket's number; ``tries`` counts starts that did not last."""
 
+    number: int
     worker: Worker | None = None
     tries: int = 0
     due_s: float = 0.0
@@ -77,15 +79,14 @@ class Slot:
 
 @dataclass
 class Supervisor:
-    """Runs ``count`` workers on one bound socket until SIGTERM or SIGINT.
+    """Runs a worker on each of the bound ``sockets`` until SIGTERM or SIGINT.
 
     A worker that dies is replaced, with growing pauses where that does not last. SIGHUP goes to every worker. Workers
     are not asked whether they are well: a long model call is no reason to kill one.
     """
 
     settings: Settings
-    bound: socket.socket
-    count: int
+    sockets: list[socket.socket]
     command: Callable[[int, int, bool], list[str]] = worker_command
     slots: list[Slot] = field(default_factory=list)
     stopping: bool = False
@@ -93,7 +94,7 @@ class Supervisor:
 
     def run(self) -> None:
         """Returns after a stop. Raises StartFailed where a worker fails before it ever served."""
-        self.slots = [Slot() for _ in range(self.count)]
+        self.slots = [Slot(number) for number in range(len(self.sockets))]
         had_terminal = has_terminal()
         with _signals() as signals:
             try:
@@ -111,15 +112,15 @@ class Supervisor:
         now = time.monotonic()
         for slot in self.slots:
             if slot.worker is None and slot.due_s <= now:
-                slot.worker = self._start(announce=not self.announced)
+                slot.worker = self._start(self.sockets[slot.number].fileno(), announce=not self.announced)
                 self.announced = True
 
-    def _start(self, *, announce: bool) -> Worker:
+    def _start(self, socket_fd: int, *, announce: bool) -> Worker:
         reading, writing = os.pipe()
         process = subprocess.Popen(  # noqa: S603  # our own module
-            self.command(self.bound.fileno(), writing, announce),
+            self.command(socket_fd, writing, announce),
             env=serving_environment(self.settings, os.environ),
-            pass_fds=(self.bound.fileno(), writing),
+            pass_fds=(socket_fd, writing),
             process_group=0,  # Ctrl-C in the terminal is for the supervisor, which tells the workers
         )
         os.close(writing)
@@ -156,6 +157,8 @@ class Supervisor:
         """A worker ended by itself."""
         if not slot.ever_ready:
             raise failure
+        if len(self.sockets) > 1:  # so that the others get what would come here meanwhile
+            self.sockets[slot.number] = bind_again(self.sockets[slot.number])
         self._plan_restart(slot, worker, code, failure)
 
     def _plan_restart(self, slot: Slot, worker: Worker, code: int, failure: StartFailed) -> None:

@@ -8,7 +8,7 @@ everything else goes the library's own way. docs/adr/0004-checks-once.md has the
 
 from __future__ import annotations
 
-import warnings
+import sys
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -51,7 +51,8 @@ def install() -> bool:
     if not hasattr(validation.check_array, "foretell_shortcut"):
         validation._nw_into_df_or_series = _unless_array(validation._nw_into_df_or_series, False)
         validation._get_feature_names = _unless_array(validation._get_feature_names, None)
-        parallel._FuncWrapper.__call__ = _same_thread(parallel._FuncWrapper.__call__)
+        parallel.Parallel.__call__ = _in_turn(parallel.Parallel.__call__)
+        _put_delayed(parallel.delayed, _delayed_by(parallel._FuncWrapper))
         validation.check_array = _checked_array(validation.check_array)
     return True
 
@@ -82,22 +83,41 @@ def _unless_array(original: Callable[[Any], Any], answer: Any) -> Callable[[Any]
     return ask
 
 
-def _same_thread(original: Callable[..., Any]) -> Callable[..., Any]:
-    """A part of an ensemble run in the thread that asked for it: configuration and warning filters hold there already.
+def _in_turn(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """``Parallel.__call__`` for one job: the parts of an ensemble, one after the other in the thread that asked.
 
-    scikit-learn sets both anew for every single tree, which takes four fifths of a small forest's time and, since
-    warning filters belong to the process, disturbs other threads.
+    Configuration and warning filters hold there already. scikit-learn sets both anew for every single tree, which takes
+    four fifths of a small forest's time and, since warning filters belong to the process, disturbs other threads.
     """
-    from sklearn._config import _get_threadlocal_config
 
     @wraps(original)
-    def call(wrapper: Any, *args: Any, **options: Any) -> Any:
-        filters = getattr(wrapper, "warning_filters", None)
-        if filters and filters is warnings.filters and wrapper.config == _get_threadlocal_config():
-            return wrapper.function(*args, **options)
-        return original(wrapper, *args, **options)
+    def run(parallel: Any, parts: Any) -> Any:
+        if parallel.n_jobs == 1 and not parallel.verbose and not parallel.return_generator:
+            return [part.function(*args, **options) for part, args, options in parts]
+        return original(parallel, parts)
 
-    return call
+    return run
+
+
+def _delayed_by(wrapper: Any) -> Callable[[Any], Any]:
+    """scikit-learn's ``delayed`` without the copies of name and documentation that it makes for every part."""
+
+    def delayed(function: Any) -> Any:
+        def ask(*args: Any, **options: Any) -> tuple[Any, Any, Any]:
+            part = wrapper.__new__(wrapper)
+            part.function = function
+            return part, args, options
+
+        return ask
+
+    return delayed
+
+
+def _put_delayed(original: Any, shortcut: Any) -> None:
+    """Where scikit-learn's modules hold ``delayed``, and for those that are imported later."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("sklearn.") and getattr(module, "delayed", None) is original:
+            module.delayed = shortcut  # type: ignore[attr-defined]  # a name of that module
 
 
 def _checked_array(original: Callable[..., Any]) -> Callable[..., Any]:
