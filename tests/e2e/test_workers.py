@@ -7,7 +7,6 @@ import shutil
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +41,21 @@ def children(server: Serving) -> list[int]:
     return [int(pid) for pid in found.split()]
 
 
-def answering(server: Serving) -> set[float]:
-    """What tells workers apart: when each was started. Many fresh connections reach every one."""
-    started = set()
-    for _ in range(24):
-        with Client(server.port) as client:
-            health = client.get("/health").json
-            now = seconds_of(health["timestamp"])
-            started.add(round(now - health["uptime_seconds"], 1))
-    return started
+def answering(server: Serving) -> set[int]:
+    """The workers that hold one of many fresh connections."""
+    with ExitStack() as stack:
+        clients = [stack.enter_context(Client(server.port)) for _ in range(24)]
+        for client in clients:
+            assert client.get("/health").status == 200
+        listing = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+        port, established = f":{server.port:04X}", "01"
+        sockets = {f"socket:[{line[9]}]" for line in listing if line[1].endswith(port) and line[3] == established}
+        return {pid for pid in children(server) if sockets & opened(pid)}
 
 
-def seconds_of(timestamp: str) -> float:
-    return datetime.fromisoformat(timestamp).timestamp()
+def opened(pid: int) -> set[str]:
+    """What a process has open."""
+    return {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 def latest(server: Serving) -> set[Any]:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -148,21 +149,33 @@ def test_a_worker_that_is_killed_is_replaced_at_once_and_logged(running: Running
     assert died["pid"] == running.pids()[0]
 
 
-def test_what_comes_after_a_worker_died_goes_to_the_others(running: Running) -> None:
+LISTENS = f"{READY}import socket; s = socket.socket(fileno=int(sys.argv[1])); s.listen();"
+ANSWERS = f"{LISTENS}{NOTE}\nwhile True: s.accept()[0].send(b'here')"
+
+
+def asks(place: Any) -> None:
+    for _ in range(20):
+        with socket.create_connection(place, timeout=10) as connection:
+            assert connection.recv(4) == b"here"
+
+
+def test_connections_that_come_while_a_worker_is_replaced_wait_for_the_new_one(running: Running) -> None:
+    supervisor = Supervisor(Settings(), running.first(2), running.command(ANSWERS))
     place = running.sockets[0].getsockname()
-    listens = f"{READY}import socket; s = socket.socket(fileno=int(sys.argv[1])); s.listen();"
-    answers = f"{listens}{NOTE}\nwhile True: s.accept()[0].send(b'here')"
-    supervisor = Supervisor(Settings(), running.first(2), running.command(answers, answers, sleeper()))
+    running.run(supervisor, running.started(2), lambda: os.kill(running.pids()[0], signal.SIGKILL), lambda: asks(place))
+    assert len(running.pids()) == 3
 
-    def kill() -> None:
-        os.kill(running.pids()[0], signal.SIGKILL)
 
-    def ask() -> None:
-        for _ in range(20):
-            with socket.create_connection(place, timeout=10) as connection:
-                assert connection.recv(4) == b"here"
-
-    running.run(supervisor, running.started(2), kill, running.started(3), ask)
+def test_while_a_worker_cannot_be_replaced_the_others_get_everything(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "RETRY_S", (60.0,))
+    supervisor = Supervisor(Settings(), running.first(2), running.command(ANSWERS, ANSWERS, "raise SystemExit(1)"))
+    place = running.sockets[0].getsockname()
+    dead = running.until(lambda: any(slot.worker is None and slot.due_s > 0 for slot in supervisor.slots))
+    running.run(
+        supervisor, running.started(2), lambda: os.kill(running.pids()[0], signal.SIGKILL), dead, lambda: asks(place)
+    )
 
 
 def test_a_replacement_that_fails_is_tried_again_after_a_pause(

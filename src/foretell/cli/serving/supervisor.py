@@ -157,8 +157,6 @@ class Supervisor:
         """A worker ended by itself."""
         if not slot.ever_ready:
             raise failure
-        if len(self.sockets) > 1:  # so that the others get what would come here meanwhile
-            self.sockets[slot.number] = bind_again(self.sockets[slot.number])
         self._plan_restart(slot, worker, code, failure)
 
     def _plan_restart(self, slot: Slot, worker: Worker, code: int, failure: StartFailed) -> None:
@@ -166,6 +164,10 @@ class Supervisor:
         slot.tries = 0 if now - worker.started_s > STEADY_S else slot.tries + 1
         pause_s = RETRY_S[min(slot.tries, len(RETRY_S) - 1)] if slot.tries > 1 or not worker.ready else 0.0
         slot.due_s = now + pause_s
+        if pause_s and len(self.sockets) > 1:
+            # a replacement that starts at once takes over the connections that wait; a later one would find them stale,
+            # and the others shall get meanwhile what would come here
+            self.sockets[slot.number] = bind_again(self.sockets[slot.number])
         why = None if worker.ready else failure.detail
         _log.error("worker_died", pid=worker.process.pid, ended=_ending(code), restart_s=pause_s, detail=why)
 
