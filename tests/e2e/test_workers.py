@@ -55,7 +55,7 @@ def answering(server: Serving) -> set[int]:
 
 def opened(pid: int) -> set[str]:
     """What a process has open."""
-    return {os.readlink(entry) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    return {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
 
 
 def latest(server: Serving) -> set[Any]:
