@@ -22,7 +22,7 @@ from foretell.core.signature import Column, Output, Signature
 from foretell.core.values import Inputs, Matrix, Outputs
 from foretell.errors import ArtifactError, IntegrityError, LoadFailed
 from foretell.execution.base import Call, Executor, Run
-from foretell.runtimes.base import LoadOptions, Model, Recognition, Requirement, Trust
+from foretell.runtimes.base import Isolation, LoadOptions, Model, Recognition, Requirement, Trust
 from foretell.sources.base import Found
 
 FAKE_SIGNATURE = Signature((Column("x"), Column("y")), output=Output("regression"))
@@ -69,6 +69,7 @@ class FakeRuntime:
 
     name: str = "fake"
     requires: Sequence[Requirement] = ()
+    isolation: Isolation = "any"
     respond: Callable[[Inputs], Outputs] | None = None
     on_load: Callable[[Path], None] = lambda _: None
     loaded: list[FakeModel] = field(default_factory=list)

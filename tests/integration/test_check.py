@@ -22,7 +22,7 @@ import foretell
 from foretell.cli.main import cli
 from foretell.errors import PathMissing, SettingsError
 from foretell.packaging.doctor import Doctor, Report
-from foretell.runtimes.base import Recognition, Requirement, Runtime
+from foretell.runtimes.base import Isolation, Recognition, Requirement, Runtime
 from foretell.runtimes.registry import installed
 from foretell.sources.local import LocalSource
 from tests import zoo
@@ -273,6 +273,7 @@ class _Needy:
         return self.runtime.name
 
     requires = (Requirement("no_such_module", "no-such", "exotic"), Requirement("no.such.module", "no-such", "exotic"))
+    isolation: Isolation = "any"
 
     def recognise(self, path: Path) -> Recognition | None:
         return self.runtime.recognise(path)

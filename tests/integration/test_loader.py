@@ -15,7 +15,14 @@ from foretell.codecs.base import Decoders
 from foretell.core.manifest import Golden
 from foretell.core.signature import Column, ColumnType, Output, Signature
 from foretell.core.values import Inputs, Outputs
-from foretell.errors import ArtifactError, GoldenMismatch, IntegrityError, LoadFailed, UnrecognisedArtifact
+from foretell.errors import (
+    ArtifactError,
+    GoldenMismatch,
+    IntegrityError,
+    LoadFailed,
+    UnrecognisedArtifact,
+    UntrustedArtifact,
+)
 from foretell.execution.base import Executor
 from foretell.lifecycle.loader import Loader
 from foretell.lifecycle.servable import Costs, Servable
@@ -72,6 +79,12 @@ def test_a_packaged_version_answers(tmp_path: Path) -> None:
     assert servable.loaded_at.utcoffset() is not None
     assert servable.load_s > 0
     assert servable.stamp == case.found().stamp
+
+
+def test_what_must_be_hosted_is_not_loaded_in_this_process(tmp_path: Path) -> None:
+    case = packaged(tmp_path, isolation="hosted")
+    case.refused(UntrustedArtifact, "a process of their own")
+    assert case.runtime.loaded == []
 
 
 def test_a_version_without_a_manifest_answers(tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ from foretell.errors import (
 from foretell.packaging.doctor import Doctor
 from foretell.packaging.example import Example
 from foretell.packaging.packing import CHECKED_ROWS_MAX, Order, Packaged, pack
-from foretell.runtimes.base import LoadOptions, Model, Recognition, Runtime
+from foretell.runtimes.base import Isolation, LoadOptions, Model, Recognition, Runtime
 from foretell.runtimes.registry import installed
 from foretell.sources.local import LocalSource
 from tests import zoo
@@ -325,6 +325,10 @@ class _LyingRuntime:
     @property
     def requires(self) -> Any:
         return self.runtime.requires
+
+    @property
+    def isolation(self) -> Isolation:
+        return self.runtime.isolation
 
     def recognise(self, path: Path) -> Recognition | None:
         return self.runtime.recognise(path)

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foretell.errors import UnrecognisedArtifact
+from foretell.errors import LoadFailed, UnrecognisedArtifact
 from foretell.runtimes import registry
-from foretell.runtimes.base import ENTRY_POINT_GROUP, Recognition, Requirement, Trust
+from foretell.runtimes.base import (
+    ENTRY_POINT_GROUP,
+    LoadOptions,
+    Recognition,
+    Requirement,
+    Runtime,
+    Trust,
+    isolation_of,
+)
 from foretell.runtimes.registry import Registry
 
 
@@ -102,6 +111,17 @@ def test_a_file_nobody_knows_is_none(tmp_path: Path) -> None:
 
 STARTS = [b"", b"PK\x03\x04", b"tree\n", b'{"learner"', b"{L\0\0\0\0\0\0\0\x07learner", b"\x08\x0a\x12", b"\x80\x04"]
 SUFFIXES = ["", ".skops", ".onnx", ".ubj", ".json", ".txt", ".pkl", ".zip"]
+
+
+def test_a_plugin_that_says_nothing_of_processes_may_run_in_any() -> None:
+    assert isolation_of(cast(Runtime, own)) == "any"
+    assert {isolation_of(registry.get(name)) for name in ("sklearn", "onnx", "xgboost", "lightgbm")} == {"any"}
+
+
+@pytest.mark.parametrize("name", ["sklearn", "xgboost", "lightgbm"])
+def test_a_device_that_the_runtime_does_not_know_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(LoadFailed, match=r"'cuda:0'.*processor only"):
+        registry.get(name).load(tmp_path / "model", None, LoadOptions(device="cuda:0"))
 
 
 @given(start=st.sampled_from(STARTS), rest=st.binary(max_size=200), suffix=st.sampled_from(SUFFIXES))

@@ -14,12 +14,12 @@ import structlog
 from foretell.codecs.base import Decoders
 from foretell.core.signature import Signature
 from foretell.core.values import Inputs
-from foretell.errors import ArtifactError, IntegrityError, LoadFailed
+from foretell.errors import ArtifactError, IntegrityError, LoadFailed, UntrustedArtifact
 from foretell.execution.base import Executor
 from foretell.lifecycle.golden import check_golden
 from foretell.lifecycle.servable import Costs, Servable
 from foretell.lifecycle.warmup import Trial, trial_of, warm
-from foretell.runtimes.base import LoadOptions, Model, Runtime
+from foretell.runtimes.base import LoadOptions, Model, Runtime, isolation_of
 from foretell.sources.base import Files, Found
 
 _log = structlog.get_logger("foretell.lifecycle")
@@ -113,7 +113,7 @@ class Loader:
         Raises ArtifactError; then nothing of the version is left. The loop stays free but for what ``prepare`` does.
         """
         started = time.perf_counter()
-        loaded = await asyncio.to_thread(load_model, found, self._open_files, self._get_runtime, self._options)
+        loaded = await asyncio.to_thread(load_model, found, self._open_files, self._runtime, self._options)
         on_loaded()
         trial = await asyncio.to_thread(try_model, loaded)
         model, executor = loaded.model, None
@@ -127,6 +127,13 @@ class Loader:
                 await executor.close()
             await asyncio.to_thread(close_quietly, model, found)
             raise
+
+    def _runtime(self, name: str) -> Runtime:
+        """The runtime, if its models may run in this process. Raises UntrustedArtifact where they may not."""
+        runtime = self._get_runtime(name)
+        if isolation_of(runtime) == "hosted":
+            raise UntrustedArtifact(f"{name} models are code: they run in a process of their own, never in this one")
+        return runtime
 
     async def digest(self, found: Found) -> str:
         """The digest of what lies there now. Raises IntegrityError where that is not what the manifest says."""

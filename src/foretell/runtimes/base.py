@@ -10,10 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from foretell.core.signature import Signature
 from foretell.core.values import Inputs, Outputs
+from foretell.errors import LoadFailed
 
 ENTRY_POINT_GROUP = "foretell.runtimes"
 
@@ -25,6 +26,15 @@ class Trust(StrEnum):
     """Data only, or types from a reviewed list: loads by default."""
     CODE = "code"
     """Loading runs code from the file: never loaded without the author's word."""
+
+
+Isolation = Literal["any", "prefer_hosted", "hosted"]
+"""In which process a runtime's models may run.
+
+any            wherever it is fastest, the web process included
+prefer_hosted  in a child process of its own, unless the manifest says otherwise
+hosted         in a child process of its own, always: its models are code from outside
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +96,13 @@ class LoadOptions:
     """How to load: ``threads`` native threads for one call, so that workers do not fight over cores.
 
     ``exclusive`` says that the process is ours, so that settings of a library which hold for the whole process may be
-    changed; in a notebook they must not be.
+    changed; in a notebook they must not be. ``device`` is ``cpu`` or ``cuda:N``; a runtime that knows no other device
+    than the processor refuses the rest with LoadFailed (``only_cpu``).
     """
 
     threads: int = 1
     exclusive: bool = True
+    device: str = "cpu"
 
 
 class Runtime(Protocol):
@@ -104,6 +116,11 @@ class Runtime(Protocol):
     @property
     def requires(self) -> Sequence[Requirement]:
         """What must be installed to load."""
+        ...
+
+    @property
+    def isolation(self) -> Isolation:
+        """Where its models may run. A plugin without the attribute counts as ``any``; ask ``isolation_of``."""
         ...
 
     def recognise(self, path: Path) -> Recognition | None:
@@ -120,3 +137,17 @@ class Runtime(Protocol):
         Raises MissingLibrary, UntrustedArtifact, SignatureMissing or LoadFailed (``foretell.errors``), nothing else.
         """
         ...
+
+
+def isolation_of(runtime: Runtime) -> Isolation:
+    """Where the runtime's models may run; ``any`` for a plugin that does not say."""
+    return getattr(runtime, "isolation", "any")
+
+
+def only_cpu(runtime: str, options: LoadOptions) -> None:
+    """Raises LoadFailed where another device is asked for than the runtime can use."""
+    if options.device != "cpu":
+        raise LoadFailed(
+            f"the device is {options.device[:64]!r}, but the runtime {runtime} computes on the processor only",
+            hint="Leave out 'device', or set it to \"cpu\".",
+        )

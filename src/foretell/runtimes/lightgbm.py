@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from foretell.core.signature import Column, ColumnType, Output, Signature
 from foretell.core.values import Inputs, Outputs
 from foretell.errors import ArtifactError, LoadFailed, MissingLibrary, SignatureMissing
-from foretell.runtimes.base import LoadOptions, Recognition, Requirement
+from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement, only_cpu
 from foretell.runtimes.category_codes import CategoryCodes
 from foretell.runtimes.lightgbm_text import Text, read_text
 
@@ -55,6 +55,7 @@ class LightgbmRuntime:
     """LightGBM boosters, saved by ``Booster.save_model``."""
 
     name = "lightgbm"
+    isolation: Isolation = "any"
     requires: Sequence[Requirement] = (Requirement("lightgbm", "lightgbm", "lightgbm"),)
 
     def recognise(self, path: Path) -> Recognition | None:
@@ -68,6 +69,7 @@ class LightgbmRuntime:
 
     def load(self, path: Path, signature: Signature | None, options: LoadOptions) -> LightgbmModel:
         """Raises MissingLibrary, SignatureMissing or LoadFailed, nothing else."""
+        only_cpu(self.name, options)
         library = _library()
         try:
             text = read_text(path.read_text(encoding="utf-8"))

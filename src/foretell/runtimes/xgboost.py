@@ -16,7 +16,7 @@ from foretell.core.signature import Column, ColumnType, Output, Signature
 from foretell.core.values import Inputs, Outputs
 from foretell.errors import ArtifactError, LoadFailed, MissingLibrary, SignatureMissing
 from foretell.runtimes import ubjson
-from foretell.runtimes.base import LoadOptions, Recognition, Requirement
+from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement, only_cpu
 from foretell.runtimes.category_codes import CategoryCodes
 from foretell.runtimes.xgboost_structure import check_structure
 
@@ -61,6 +61,7 @@ class XgboostRuntime:
     """XGBoost boosters, saved by ``save_model`` as ``.ubj`` or ``.json``."""
 
     name = "xgboost"
+    isolation: Isolation = "any"
     requires: Sequence[Requirement] = (Requirement("xgboost", "xgboost-cpu", "xgboost"),)
 
     def recognise(self, path: Path) -> Recognition | None:
@@ -78,6 +79,7 @@ class XgboostRuntime:
 
     def load(self, path: Path, signature: Signature | None, options: LoadOptions) -> XgboostModel:
         """Raises MissingLibrary, SignatureMissing or LoadFailed, nothing else."""
+        only_cpu(self.name, options)
         library = _library()
         try:
             content = path.read_bytes()

@@ -8,7 +8,7 @@ from typing import Any
 
 from foretell.core.signature import Label, Signature
 from foretell.errors import ArtifactError, LoadFailed, MissingLibrary
-from foretell.runtimes.base import LoadOptions, Recognition, Requirement
+from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement
 from foretell.runtimes.onnx.graph import check_external, class_labels, external_locations
 from foretell.runtimes.onnx.model import OnnxModel
 from foretell.runtimes.onnx.ports import check_agreement, port_of, signature_of
@@ -25,6 +25,7 @@ class OnnxRuntime:
     """ONNX graphs, run by onnxruntime on the CPU."""
 
     name = "onnx"
+    isolation: Isolation = "any"
     requires: Sequence[Requirement] = (Requirement("onnxruntime", "onnxruntime", "onnx"),)
 
     def recognise(self, path: Path) -> Recognition | None:

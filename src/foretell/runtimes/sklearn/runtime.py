@@ -12,7 +12,7 @@ from typing import Any
 from foretell.core.signature import Signature
 from foretell.core.values import Inputs, Outputs
 from foretell.errors import ArtifactError, LoadFailed, MissingLibrary, UntrustedArtifact
-from foretell.runtimes.base import LoadOptions, Recognition, Requirement
+from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement, only_cpu
 from foretell.runtimes.sklearn.parts import parts_of
 from foretell.runtimes.sklearn.predictor import Predictor
 from foretell.runtimes.sklearn.rows import feed_for, needs_frame
@@ -54,6 +54,7 @@ class SklearnRuntime:
     """scikit-learn estimators and pipelines, stored by skops."""
 
     name = "sklearn"
+    isolation: Isolation = "any"
     requires: Sequence[Requirement] = (
         Requirement("sklearn", "scikit-learn", "sklearn"),
         Requirement("skops", "skops", "sklearn"),
@@ -76,6 +77,7 @@ class SklearnRuntime:
 
     def load(self, path: Path, signature: Signature | None, options: LoadOptions) -> SklearnModel:
         """Raises MissingLibrary, UntrustedArtifact, SignatureMissing or LoadFailed, nothing else."""
+        only_cpu(self.name, options)
         try:
             check_headers(path)
             estimator = read_skops(path)
