@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from foretell.core.execution import ExecutionOptions
 from foretell.core.signature import Signature
 from foretell.errors import ManifestError
 
@@ -17,7 +18,10 @@ MANIFEST_MAX_BYTES = 4 * 1024 * 1024
 FORMAT = 1
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_KEYS = {"format", "runtime", "created_at", "artifacts", "signature", "libraries", "metadata", "statistics", "golden"}
+_KEYS = {
+    "format", "runtime", "created_at", "artifacts", "signature", "libraries", "metadata", "statistics", "golden",
+    "execution",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +64,7 @@ class Manifest:
     statistics: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     golden: tuple[Golden, ...] = ()
     golden_rtol: float = 1e-9
+    execution: ExecutionOptions = field(default_factory=ExecutionOptions)
 
     @property
     def digest(self) -> str:
@@ -77,6 +82,8 @@ class Manifest:
         for key in ("libraries", "metadata", "statistics"):
             if value := getattr(self, key):
                 document[key] = dict(value)
+        if execution := self.execution.to_document():
+            document["execution"] = execution
         if self.golden:
             document["golden"] = {"rtol": self.golden_rtol, "examples": [_golden_document(g) for g in self.golden]}
         return document
@@ -108,6 +115,7 @@ class Manifest:
             statistics=_statistics(_table(document, "statistics")),
             golden=tuple(_golden(item, i) for i, item in enumerate(golden.get("examples", []))),
             golden_rtol=float(rtol),
+            execution=ExecutionOptions.from_document(_table(document, "execution")),
         )
 
 
