@@ -89,9 +89,13 @@ def _specimen(name: str) -> Callable[[Builder], Builder]:
     return register
 
 
-def names(runtime: str | None = None) -> list[str]:
-    """All specimens, or those of one runtime; fits nothing."""
-    return [name for name in _BUILDERS if runtime is None or name.startswith(f"{runtime}-")]
+def names(*runtimes: str) -> list[str]:
+    """All specimens, or those of some runtimes; fits nothing."""
+    return [name for name in _BUILDERS if not runtimes or name.partition("-")[0] in runtimes]
+
+
+PACKAGED = ("sklearn", "onnx", "xgboost", "lightgbm")
+"""Runtimes whose specimens hold an estimator that ``foretell.package`` takes as it is."""
 
 
 @cache
@@ -506,3 +510,70 @@ def _lightgbm_named_classes() -> Specimen:
     signature = Signature(CUSTOMER_COLUMNS, output=output)
     texts = np.array(["left", "stayed"])[y]
     return lightgbm_specimen(LGBMClassifier(n_estimators=5, n_jobs=1, verbose=-1), X, texts, signature)
+
+
+# -- Python ------------------------------------------------------------------------------------------------------------
+
+
+class Nearest:
+    """Shares by the distance to three points: an estimator that is nobody's library."""
+
+    centres = np.array([[5.0, 3.4, 1.5, 0.2], [5.9, 2.8, 4.3, 1.3], [6.6, 3.0, 5.6, 2.0]])
+
+    def predict_proba(self, X: Any) -> Any:
+        """Three shares a row."""
+        near = np.exp(-((X[:, None] - self.centres) ** 2).sum(axis=2))
+        return near / near.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> Any:
+        """The names of the points."""
+        return np.array(["a", "b", "c"])[self.predict_proba(X).argmax(axis=1)]
+
+
+class Spending:
+    """A sum over mixed columns, some of them missing."""
+
+    def predict(self, X: Any) -> Any:
+        """One number a row."""
+        bonus = X.plan.map({"basic": 1.0, "gold": 3.0}).fillna(0.0)
+        return np.asarray(X.spend + X.tenure_months * 2 + X.age.fillna(40.0) + bonus)
+
+
+def python_specimen(source: str, estimator: Any, X: Any, y: Any) -> Specimen:
+    """A ``model.py`` that answers as ``estimator`` does."""
+
+    def save(path: Path) -> None:
+        path.write_text(source)
+
+    return Specimen("python", ".py", estimator, X, y, save)
+
+
+@_specimen("python-classifier")
+def _python_classifier() -> Specimen:
+    source = """
+import numpy as np
+from pathlib import Path
+from typing import Literal
+
+class Nearest:
+    def load(self, folder: Path) -> None:
+        self.centres = np.array([[5.0, 3.4, 1.5, 0.2], [5.9, 2.8, 4.3, 1.3], [6.6, 3.0, 5.6, 2.0]])
+
+    def predict(self, w: float, x: float, y: float, z: float) -> dict[Literal["a", "b", "c"], float]:
+        near = np.exp(-((np.stack([w, x, y, z], axis=1)[:, None] - self.centres) ** 2).sum(axis=2))
+        return {"probabilities": near / near.sum(axis=1, keepdims=True)}
+"""
+    return python_specimen(source, Nearest(), *iris())
+
+
+@_specimen("python-mixed")
+def _python_mixed() -> Specimen:
+    source = """
+import numpy as np
+
+class Spending:
+    def predict(self, age: float | None, plan: str | None, tenure_months: int, spend: float, city: str) -> float:
+        bonus = np.array([{"basic": 1.0, "gold": 3.0}.get(name, 0.0) for name in plan])
+        return spend + tenure_months * 2 + np.where(np.isnan(age), 40.0, age) + bonus
+"""
+    return python_specimen(source, Spending(), *customers())

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from foretell.errors import IntegrityError, OperatorError, PathMissing, UnrecognisedArtifact, UntrustedArtifact
+from foretell.runtimes import registry
+from foretell.sources.local import LocalSource
 from tests.versions import local, manifest_of, write_bare, write_version
 
 
@@ -235,3 +237,13 @@ def test_a_file_that_is_gone_before_it_is_opened_is_missing(tmp_path: Path) -> N
     (found.folder / "model.fake").unlink()
     with pytest.raises(IntegrityError, match=r"model\.fake is missing"), source.open(found):
         pass
+
+
+def test_a_model_in_python_is_served_with_what_lies_beside_it(tmp_path: Path) -> None:
+    folder = write_bare(tmp_path / "iris" / "v1", name="model.py", content=b"class M:\n    def predict(self): ...\n")
+    for name in ("weights.onnx", "more.pkl"):
+        (folder / name).write_bytes(b"\x80\x05.")
+    for path in (folder, folder.parent, tmp_path, folder / "model.py"):
+        (found,) = LocalSource(path, registry.recognise).scan()
+        assert found.fault is None
+        assert (found.artifact, found.recognition and found.recognition.runtime) == (folder / "model.py", "python")

@@ -24,6 +24,8 @@ class Trust(StrEnum):
 
     DATA = "data"
     """Data only, or types from a reviewed list: loads by default."""
+    SOURCE = "source"
+    """Readable source that stands there to be run, such as ``model.py``: loads in a process of its own."""
     CODE = "code"
     """Loading runs code from the file: never loaded without the author's word."""
 

@@ -103,9 +103,14 @@ def _with_manifest(ref: Ref, folder: Path, listing: Listing, recognise: Recognis
 
 
 def _recognised(listing: Listing, recognise: Recognise) -> tuple[str, Recognition]:
-    """The one file that is a model. Data beside code counts alone: a pickle beside a model is not what is served."""
+    """The one file that is a model.
+
+    A ``model.py`` beside other files is what is served: they are what it loads. Data beside code counts alone: a pickle
+    beside a model is not what is served.
+    """
     found = recognised_files(listing, recognise)
-    names = [name for name, recognition in found.items() if recognition.trust is Trust.DATA] or list(found)
+    by_trust = {trust: [name for name, item in found.items() if item.trust is trust] for trust in Trust}
+    names = by_trust[Trust.SOURCE] or by_trust[Trust.DATA] or by_trust[Trust.CODE]
     if not names:
         there = list(listing.files) + [f"{name} ({fault.detail})" for name, fault in listing.faults.items()]
         saw = f"it holds {_some([printable(name) for name in there])}" if there else "it holds no file"
@@ -125,7 +130,7 @@ def recognised_files(listing: Listing, recognise: Recognise) -> dict[str, Recogn
 
 
 def _check_trust(ref: Ref, artifact: Path, recognition: Recognition, shown: Path) -> None:
-    if recognition.trust is Trust.DATA:
+    if recognition.trust is not Trust.CODE:
         return
     model = "NAME" if name_fault(ref.model) else ref.model
     name = printable(artifact.name)
