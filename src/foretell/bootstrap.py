@@ -76,7 +76,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         await reconciler.start()
         ids = Ids()
         lane = _open_lane(settings, holder, log.observer, ids)
-        service = InferenceService(holder, settings.limits.body)
+        service = InferenceService(holder, settings.limits.body, settings.limits.max_queue_s)
         services = Services(settings, service, reconciler, log.observer, ids, log, time.time(), lane)
         with _rescan_on_hangup(reconciler), _spared_by_the_collector():
             try:
@@ -142,7 +142,12 @@ def _open_lane(settings: Settings, holder: CatalogHolder, observer: Observer, id
         return None
     limits = settings.limits
     lane = Lane(
-        lambda catalog: single_paths(catalog, settings.prefix), observer, ids, limits.timeout_s, limits.max_body_bytes
+        lambda catalog: single_paths(catalog, settings.prefix),
+        observer,
+        ids,
+        limits.timeout_s,
+        limits.max_body_bytes,
+        max_queue_s=limits.max_queue_s,
     )
     holder.subscribe(lane.refresh)
     return lane

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from foretell.core.identity import closest, name_fault
-from foretell.core.limits import BodyLimits
+from foretell.core.limits import MAX_QUEUE_S, BodyLimits
 from foretell.errors import SettingsError
 
 PREFIX = "FORETELL_"
@@ -38,10 +38,17 @@ class Limits(Group):
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1024, description="Largest request body, in bytes.")
     max_batch_rows: int = Field(default=1000, ge=1, description="Most rows in one batch request.")
     timeout_s: float = Field(
-        default=30.0, gt=0, le=86_400, description="Seconds a request may take where the caller names none."
+        default=30.0,
+        gt=0,
+        le=86_400,
+        description="Seconds a request may take; a caller may ask for fewer with `X-Request-Timeout`.",
     )
-    max_timeout_s: float = Field(
-        default=300.0, gt=0, le=86_400, description="Most seconds a caller may ask for with `X-Request-Timeout`."
+    max_queue_s: float = Field(
+        default=MAX_QUEUE_S,
+        gt=0,
+        le=86_400,
+        description="Longest a request may have to wait for its turn, in seconds as estimated, or four times as long "
+        "as it takes itself; beyond it requests are answered 503.",
     )
     max_waiting_rows: int = Field(
         default=16_384, ge=1, description="Rows that may wait for one version; beyond it requests are answered 503."
@@ -159,8 +166,6 @@ class Settings(Group):
 
     @model_validator(mode="after")
     def _agreement(self) -> Self:
-        if self.limits.max_timeout_s < self.limits.timeout_s:
-            raise ValueError("limits.max_timeout_s must not be less than limits.timeout_s")
         if self.reload and self.workers > 1:
             raise ValueError("reload runs one worker: leave out either reload or workers")
         return self

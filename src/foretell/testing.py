@@ -21,7 +21,7 @@ from foretell.core.manifest import Artifact, Manifest, digest
 from foretell.core.signature import Column, Output, Signature
 from foretell.core.values import Inputs, Matrix, Outputs
 from foretell.errors import ArtifactError, IntegrityError, LoadFailed
-from foretell.execution.base import Call, Executor, Run
+from foretell.execution.base import AT_ONCE, Call, Executor, Prospect, Run
 from foretell.runtimes.base import Isolation, LoadOptions, Model, Recognition, Requirement, Trust
 from foretell.sources.base import Found
 
@@ -101,6 +101,10 @@ class FakeExecutor:
     def __init__(self, model: Model) -> None:
         self._model = model
         self.closed = 0
+
+    def prospect(self, rows: int) -> Prospect:  # noqa: ARG002  # nothing ever waits here
+        """Its turn is now."""
+        return AT_ONCE
 
     def submit(self, call: Call) -> None:
         """Answers before it returns."""

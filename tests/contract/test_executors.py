@@ -302,6 +302,48 @@ def test_a_full_queue_refuses_and_recovers(make: Make) -> None:
     asyncio.run(scenario())
 
 
+def test_an_idle_executor_takes_a_call_at_once_and_a_busy_one_says_how_long(make: Make) -> None:
+    async def scenario() -> None:
+        executor = make(Doubler(), max_rows=4)
+        assert executor.prospect(1).wait_s == 0
+        calls = [one(float(i)) for i in range(40)]
+        for call in calls:
+            executor.submit(call)
+        for call in calls:
+            await call.answer()
+        assert executor.prospect(1).wait_s == 0
+        later = [one(float(i)) for i in range(40)]
+        for call in later:
+            executor.submit(call)
+        near, far = executor.prospect(1), executor.prospect(40)
+        assert 0 < near.wait_s < near.answer_s < far.answer_s
+        for call in later:
+            await call.answer()
+        await executor.close()
+
+    asyncio.run(scenario())
+
+
+def test_whoever_has_left_is_not_waited_for(make: Make) -> None:
+    async def scenario() -> None:
+        model = Doubler()
+        executor = make(model, max_rows=4)
+        calls = [one(float(i)) for i in range(400)]
+        for call in calls:
+            executor.submit(call)
+            call.abandoned = True
+        late = Recorded([[7.0]], deadline_s=time.monotonic() - 1)
+        executor.submit(late)
+        executor.prospect(1)
+        assert executor.waiting_rows <= 4, "at most what runs already"
+        assert isinstance(await late.answer(), DeadlineExceeded)
+        await executor.close()
+        assert sum(map(len, model.batches)) <= 4
+        assert executor.waiting_rows == 0
+
+    asyncio.run(scenario())
+
+
 def test_close_runs_what_was_accepted_to_its_end(make: Make) -> None:
     async def scenario() -> None:
         executor = make(Doubler(), max_rows=3)

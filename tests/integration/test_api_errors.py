@@ -10,6 +10,7 @@ import pytest
 
 from foretell.api.middleware.context import ContextMiddleware
 from foretell.errors import QueueFull
+from foretell.execution.base import AT_ONCE, Prospect
 from tests.asgi import Api, Price, Shop, failed, problem, ready, serving
 
 JSON = {"content-type": "application/json"}
@@ -204,6 +205,9 @@ class Full:
     waiting_rows = 4096
 
     def __init__(self, *_: Any, **__: Any) -> None: ...
+
+    def prospect(self, rows: int) -> Prospect:
+        return AT_ONCE
 
     def submit(self, call: Any) -> None:
         raise QueueFull("4096 rows are waiting.", retry_after_s=7)

@@ -14,7 +14,7 @@ import pytest
 
 from foretell.core.signature import Column, Output, Signature
 from foretell.core.values import Inputs, Matrix, Outputs
-from foretell.execution.base import Executor
+from foretell.execution.base import AT_ONCE, Executor
 from foretell.execution.direct import DirectExecutor
 from foretell.execution.threaded import ThreadedExecutor
 from foretell.lifecycle.catalog import Catalog
@@ -88,9 +88,11 @@ def test_a_failure_after_the_answer_does_not_answer_twice() -> None:
 
 def _cycle(call_later: Callable[..., Any], decode: Callable[[bytes], Any]) -> LaneCycle:
     servable = SimpleNamespace(
-        acquire=lambda: None, release=lambda: None, executor=SimpleNamespace(mode="threaded", submit=lambda _: None)
+        acquire=lambda: None,
+        release=lambda: None,
+        executor=SimpleNamespace(mode="threaded", submit=lambda _: None, prospect=lambda _: AT_ONCE),
     )
-    door = SimpleNamespace(timeout_s=10.0, decode=decode, servable=servable, submit=lambda _: None)
+    door = SimpleNamespace(timeout_s=10.0, max_queue_s=2.0, decode=decode, servable=servable, submit=lambda _: None)
     protocol = SimpleNamespace(arrived_s=0.0, url=b"/", headers=[], loop=SimpleNamespace(call_later=call_later))
     return LaneCycle(cast(Any, protocol), cast(Any, door), None)
 

@@ -140,8 +140,8 @@ def test_a_relative_path_in_toml_is_meant_from_the_file(tmp_path: Path) -> None:
             "foretell.toml: execution.mode: 'hosted' should be 'auto', 'direct' or 'threaded'",
         ),
         (
-            {"environ": {"FORETELL_LIMITS__TIMEOUT_S": "400"}},
-            "limits.max_timeout_s must not be less than limits.timeout_s",
+            {"environ": {"FORETELL_LIMITS__MAX_QUEUE_S": "0"}},
+            "FORETELL_LIMITS__MAX_QUEUE_S: '0' should be greater than 0",
         ),
         (
             {"options": {"reload": True, "workers": 2}},

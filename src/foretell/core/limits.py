@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+MAX_QUEUE_S = 2.0
+"""How long a request may wait for its model's turn, where the settings say nothing else."""
+
 
 @dataclass(frozen=True, slots=True)
 class BodyLimits:

@@ -22,6 +22,20 @@ class Run:
     duration_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What a call would meet if it were submitted now, in estimated seconds: until its turn, and until its answer.
+
+    A model that has nothing to do has a ``wait_s`` of 0, whatever it costs.
+    """
+
+    wait_s: float
+    answer_s: float
+
+
+AT_ONCE = Prospect(0.0, 0.0)
+
+
 class Call(Protocol):
     """One request's rows."""
 
@@ -65,6 +79,13 @@ class Executor(Protocol):
     @property
     def waiting_rows(self) -> int:
         """Rows accepted and not yet run."""
+        ...
+
+    def prospect(self, rows: int) -> Prospect:
+        """What a call of that many rows would meet if it were submitted now; never raises.
+
+        Whoever is about to submit asks this first, and ``admission`` what it means.
+        """
         ...
 
     def submit(self, call: Call) -> None:

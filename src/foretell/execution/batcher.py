@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -11,7 +11,11 @@ import structlog
 from foretell.core.signature import Signature
 from foretell.core.values import Inputs, Matrix, Outputs, Row, Table, Tensors, assemble, join, join_outputs
 from foretell.errors import DeadlineExceeded, QueueFull
-from foretell.execution.base import Call, Run
+from foretell.execution.admission import Pace, whole_seconds
+from foretell.execution.base import Call, Prospect, Run
+
+SWEEP_S = 0.1
+"""How often, at most, the queue is looked through for callers who have left."""
 
 _log = structlog.get_logger("foretell.execution")
 
@@ -20,16 +24,24 @@ class Batcher:
     """A bounded queue of calls that hands out batches of at most ``max_rows`` rows and answers their calls.
 
     A call of more rows than that goes through in slices, one after the other, so that others get their turns between.
-    A batch that fails is halved until only the calls that fail by themselves are left.
+    A batch that fails is halved until only the calls that fail by themselves are left. ``call_ms`` is what calls were
+    measured to take, by rows, if they were.
     """
 
-    def __init__(self, signature: Signature, max_rows: int, max_waiting_rows: int) -> None:
+    def __init__(
+        self, signature: Signature, max_rows: int, max_waiting_rows: int, call_ms: Mapping[int, float] | None = None
+    ) -> None:
         self._signature = signature
         self._max_rows = max(1, max_rows)
         self._max_waiting_rows = max_waiting_rows
         self._queue: deque[Call] = deque()
         self._broken: deque[list[Call]] = deque()
         self.waiting_rows = 0
+        self._pace = Pace(self._max_rows, call_ms)
+        self._running_rows = 0
+        self._taken_s = self._swept_s = 0.0
+        self._ended_s = 0.0
+        self._backlogged = False
 
     def __bool__(self) -> bool:
         """Whether anything waits."""
@@ -41,7 +53,7 @@ class Batcher:
             raise QueueFull(
                 f"{self.waiting_rows} rows are waiting for this model and at most {self._max_waiting_rows} may. "
                 "Try again in a moment, or send fewer rows at a time.",
-                retry_after_s=1,
+                retry_after_s=whole_seconds(self._pace.span_s(self.waiting_rows)),
             )
         queued = call if call.count <= self._max_rows else _Slices(call, self._max_rows, self).next()
         self.waiting_rows += call.count
@@ -56,10 +68,12 @@ class Batcher:
 
         Abandoned calls are dropped; calls past their deadline fail here, unrun.
         """
-        if self._broken:
-            return [call for call in self._broken.popleft() if self._due(call, now_s)]
         batch: list[Call] = []
         rows = 0
+        if self._broken:
+            batch = [call for call in self._broken.popleft() if self._due(call, now_s)]
+            self._started(sum(call.count for call in batch), now_s)
+            return batch
         while self._queue:
             call = self._queue[0]
             if rows and rows + call.count > self._max_rows:
@@ -68,7 +82,35 @@ class Batcher:
             if self._due(call, now_s):
                 batch.append(call)
                 rows += call.count
+        self._started(rows, now_s)
         return batch
+
+    def prospect(self, rows: int, now_s: float) -> Prospect:
+        """What a call of ``rows`` would meet if it were added now; see ``Executor.prospect``."""
+        ahead = self.waiting_rows - self._running_rows
+        if ahead > self._max_rows and now_s - self._swept_s > SWEEP_S:
+            self._sweep(now_s)
+            ahead = self.waiting_rows - self._running_rows
+        return self._pace.prospect(rows, ahead, self._running_rows, now_s - self._taken_s)
+
+    def _sweep(self, now_s: float) -> None:
+        """Drops whoever has left or is too late, so that those who come are not refused on their account."""
+        self._swept_s = now_s
+        self._queue = deque([call for call in self._queue if self._due(call, now_s)])
+
+    def _started(self, rows: int, now_s: float) -> None:
+        if rows:
+            self._running_rows += rows
+            self._taken_s = now_s
+
+    def _ended(self, rows: int, run: Run | None) -> None:
+        """A batch has come back. Where others waited for it, what it took is the time since the one before it."""
+        self._running_rows -= rows
+        if run is not None:
+            ended_s = run.started_s + run.duration_s
+            self._pace.ran(rows, max(ended_s - self._ended_s, 0.0) if self._backlogged else run.duration_s)
+            self._ended_s = ended_s
+        self._backlogged = run is not None and bool(self)
 
     def _due(self, call: Call, now_s: float) -> bool:
         """Whether the call is still to run; else it comes off the count, and fails where its deadline has passed."""
@@ -108,9 +150,11 @@ class Batcher:
                     self._drop_rest(call)
                     _fail(call, error)
             start += call.count
+        self._ended(start, run)
 
     def split(self, batch: list[Call], error: Exception) -> None:
         """The batch failed: a lone call gets the error, several are halved and run again."""
+        self._ended(sum(call.count for call in batch), None)
         if len(batch) > 1:
             middle = len(batch) // 2
             self._broken.extend((batch[:middle], batch[middle:]))

@@ -10,8 +10,9 @@ import asyncio
 import time
 
 from foretell.core.values import Outputs
-from foretell.execution.base import Call, Run
+from foretell.execution.base import Call, Prospect, Run
 from foretell.execution.batcher import Batcher
+from foretell.execution.costs import Costs
 from foretell.runtimes.base import Model
 
 
@@ -20,9 +21,9 @@ class DirectExecutor:
 
     mode = "direct"
 
-    def __init__(self, model: Model, *, max_rows: int, max_waiting_rows: int) -> None:
+    def __init__(self, model: Model, *, max_rows: int, max_waiting_rows: int, costs: Costs | None = None) -> None:
         self._model = model
-        self._batcher = Batcher(model.signature, max_rows, max_waiting_rows)
+        self._batcher = Batcher(model.signature, max_rows, max_waiting_rows, costs.call_ms if costs else None)
         self._scheduled = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: asyncio.Future[None] | None = None
@@ -30,6 +31,9 @@ class DirectExecutor:
     @property
     def waiting_rows(self) -> int:
         return self._batcher.waiting_rows
+
+    def prospect(self, rows: int) -> Prospect:
+        return self._batcher.prospect(rows, time.monotonic())
 
     def submit(self, call: Call) -> None:
         self._batcher.add(call)

@@ -58,7 +58,7 @@ async def prepare(
         costs = Costs(costs.call_ms, await measure_loop_lag(lambda: call(1)))
     choice = choose(costs, policy.max_call_ms, policy.mode)
     make = DirectExecutor if choice.mode == "direct" else ThreadedExecutor
-    executor = make(model, max_rows=choice.max_rows, max_waiting_rows=policy.max_waiting_rows)
+    executor = make(model, max_rows=choice.max_rows, max_waiting_rows=policy.max_waiting_rows, costs=costs)
     return executor, Measured(costs, choice)
 
 

@@ -11,8 +11,9 @@ import threading
 import time
 
 from foretell.core.values import Outputs
-from foretell.execution.base import Call, Run
+from foretell.execution.base import Call, Prospect, Run
 from foretell.execution.batcher import Batcher
+from foretell.execution.costs import Costs
 from foretell.execution.direct import call_model
 from foretell.runtimes.base import Model
 
@@ -26,9 +27,9 @@ class ThreadedExecutor:
 
     mode = "threaded"
 
-    def __init__(self, model: Model, *, max_rows: int, max_waiting_rows: int) -> None:
+    def __init__(self, model: Model, *, max_rows: int, max_waiting_rows: int, costs: Costs | None = None) -> None:
         self._model = model
-        self._batcher = Batcher(model.signature, max_rows, max_waiting_rows)
+        self._batcher = Batcher(model.signature, max_rows, max_waiting_rows, costs.call_ms if costs else None)
         self._work: queue.SimpleQueue[list[Call] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._running = False
@@ -37,6 +38,9 @@ class ThreadedExecutor:
     @property
     def waiting_rows(self) -> int:
         return self._batcher.waiting_rows
+
+    def prospect(self, rows: int) -> Prospect:
+        return self._batcher.prospect(rows, time.monotonic())
 
     def submit(self, call: Call) -> None:
         self._batcher.add(call)

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 
 from foretell.codecs.base import Codec
 from foretell.core.document import Document
-from foretell.core.limits import BodyLimits
+from foretell.core.limits import MAX_QUEUE_S, BodyLimits
 from foretell.core.validation import bind
 from foretell.core.values import Inputs, Outputs, Row, first_not_finite
 from foretell.errors import DeadlineExceeded, Draining, MalformedRequest, ModelFailed, RequestError
+from foretell.execution.admission import refusal
 from foretell.execution.base import Run
 from foretell.lifecycle.catalog import Catalog, CatalogHolder
 from foretell.lifecycle.servable import Servable
@@ -51,11 +52,15 @@ class Prediction:
 
 
 class InferenceService:
-    """Answers asks. All methods are called from the event loop's thread. ``draining``: what comes now is late."""
+    """Answers asks. All methods are called from the event loop's thread. ``draining``: what comes now is late.
 
-    def __init__(self, catalogs: CatalogHolder, limits: BodyLimits) -> None:
+    ``max_queue_s`` is the longest a request may have to wait for its turn.
+    """
+
+    def __init__(self, catalogs: CatalogHolder, limits: BodyLimits, max_queue_s: float = MAX_QUEUE_S) -> None:
         self._catalogs = catalogs
         self._limits = limits
+        self._max_queue_s = max_queue_s
         self.draining = False
 
     @property
@@ -68,6 +73,9 @@ class InferenceService:
         if ask.late:
             raise Draining("The server is stopping and takes no new work. Another instance will answer; try again.")
         servable, rows, count = self._read(ask)
+        refused = refusal(servable.executor.prospect(count), ask.deadline_s - time.monotonic(), self._max_queue_s)
+        if refused is not None:
+            raise refused
         waiting = _Waiting(rows, count, ask.deadline_s)
         servable.acquire()
         try:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from foretell.core.values import Outputs, Row
+from foretell.execution.admission import fits
 from foretell.execution.base import Run
 
 if TYPE_CHECKING:
@@ -105,9 +106,12 @@ class LaneCycle:
         if not self.deadline_s:
             self.deadline_s = now_s + self.door.timeout_s
         servable = self.door.servable
+        watched = servable.executor.mode != "direct"  # in the loop what waits is over in a few of its turns
         try:
             row = self.door.decode(self.body)
             if row is None:
+                return False
+            if watched and not fits(servable.executor.prospect(1), self.deadline_s - now_s, self.door.max_queue_s):
                 return False
             self.rows = [row]
             servable.acquire()
@@ -118,7 +122,7 @@ class LaneCycle:
             # explains; out of here it would become the parser's, a 400 and the end of the connection
             self._release()
             return False
-        if servable.executor.mode != "direct":
+        if watched:
             # a running thread cannot be hurried: at the deadline the ordinary way takes over and answers 504
             self._timer = self.protocol.loop.call_later(max(0.0, self.deadline_s - now_s), self._expire)
         return True

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from foretell.core.ids import Ids
+from foretell.core.limits import MAX_QUEUE_S
 from foretell.core.values import Outputs
 from foretell.execution.base import Run
 from foretell.lifecycle.catalog import Catalog
@@ -35,11 +36,14 @@ class Lane:
         ids: Ids,
         timeout_s: float,
         max_body_bytes: int,
+        *,
+        max_queue_s: float = MAX_QUEUE_S,
     ) -> None:
         self._paths = paths
         self._observer = observer
         self.ids = ids
         self.timeout_s = timeout_s
+        self.max_queue_s = max_queue_s
         self.max_body_bytes = min(max_body_bytes, LANE_BODY_BYTES)
         self.doors: dict[bytes, Door] = {}
         self.closed = False
@@ -67,7 +71,19 @@ class Lane:
 class Door:
     """One path and the version behind it."""
 
-    __slots__ = ("_answered", "_lane", "_route", "_run", "_writer", "decode", "ids", "servable", "submit", "timeout_s")
+    __slots__ = (
+        "_answered",
+        "_lane",
+        "_route",
+        "_run",
+        "_writer",
+        "decode",
+        "ids",
+        "max_queue_s",
+        "servable",
+        "submit",
+        "timeout_s",
+    )
 
     def __init__(self, servable: Servable, route: str, lane: Lane) -> None:
         self.servable = servable
@@ -75,6 +91,7 @@ class Door:
         self.submit = servable.executor.submit
         self.ids = lane.ids
         self.timeout_s = lane.timeout_s
+        self.max_queue_s = lane.max_queue_s
         self._route = route
         self._lane = lane
         self._writer = SingleWriter(servable.ref, servable.signature.output)

@@ -74,8 +74,8 @@ def invalid_options(faults: list[Fault]) -> InvalidInput:
     )
 
 
-def allowed_seconds(header: str | None, timeout_s: float, max_timeout_s: float) -> float:
-    """How long the request may take: the server's time-out, or the caller's where that is sent, up to the most allowed.
+def allowed_seconds(header: str | None, timeout_s: float) -> float:
+    """How long the request may take: the server's time-out, or the caller's where that is sent and shorter.
 
     Raises MalformedRequest where the header is no number of seconds above 0.
     """
@@ -96,7 +96,7 @@ def allowed_seconds(header: str | None, timeout_s: float, max_timeout_s: float) 
             code="invalid_timeout",
             title="Time-out cannot be read",
         )
-    return min(seconds, timeout_s, max_timeout_s)
+    return min(seconds, timeout_s)
 
 
 def _count(value: str) -> tuple[int | None, list[Fault]]:

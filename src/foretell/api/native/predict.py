@@ -24,6 +24,9 @@ from foretell.inference.service import Ask, Prediction
 from foretell.lifecycle.catalog import Catalog
 from foretell.lifecycle.servable import Servable
 
+UNWATCHED_S = 0.01
+UNWATCHED_BYTES = 64 * 1024
+
 
 async def predict_single(request: Request) -> Answer:
     """One prediction."""
@@ -42,7 +45,7 @@ async def _predict(request: Request, *, many: bool) -> Answer:
     target = _resolve(catalog, path.get("model"), path.get("version"), exchange)
     body = await read_body(request.receive, exchange, limits.max_body_bytes, exchange.arrived_s + limits.timeout_s)
     codec, parameters, media_type = _formats(exchange, services.codecs)
-    allowed_s = allowed_seconds(exchange.header(b"x-request-timeout"), limits.timeout_s, limits.max_timeout_s)
+    allowed_s = allowed_seconds(exchange.header(b"x-request-timeout"), limits.timeout_s)
     options, faults = read_options(request.scope["query_string"])
     model, version, deadline_s = path.get("model"), path.get("version"), exchange.arrived_s + allowed_s
     ask = Ask(model, version, body, codec, many, deadline_s, parameters, exchange.late)
@@ -115,9 +118,9 @@ def _explain(
 
 
 async def _run(exchange: Exchange, ask: Ask, servable: Servable, receive: Receive) -> Prediction:
-    service, mode = exchange.services.service, servable.executor.mode
-    if mode == "direct":
-        # over within a turn or two of the event loop: to watch for the caller's leaving would cost more than it saves
+    service, executor = exchange.services.service, servable.executor
+    if executor.mode == "direct" and len(ask.body) <= UNWATCHED_BYTES and executor.prospect(1).wait_s <= UNWATCHED_S:
+        # over within a few turns of the event loop: to watch for the caller's leaving would cost more than it saves
         return await service.predict(ask)
     return await unless_disconnected(service.predict(ask), receive)
 

@@ -16,6 +16,8 @@ from foretell.errors import BodyTooLarge, MalformedRequest, OperatorError, Reque
 from foretell.settings import Settings
 
 TIMEOUT_S = 60.0
+LOCAL_TIMEOUT_S = 300.0
+"""Nobody else waits for a model that is loaded here."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,7 @@ class _Local:
             body=rows.body(),
             codec=next(codec for codec in self._services.codecs if codec.media_type == media_type),
             many=True,
-            deadline_s=time.monotonic() + self._services.settings.limits.max_timeout_s,
+            deadline_s=time.monotonic() + LOCAL_TIMEOUT_S,
             parameters={name: value} if name else {},
         )
         try:
