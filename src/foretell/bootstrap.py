@@ -18,6 +18,8 @@ from foretell.api.native.doors import single_paths
 from foretell.codecs.base import Codec, Decoders
 from foretell.codecs.csv import codec as csv_codec
 from foretell.codecs.json import codec as json_codec
+from foretell.codecs.json import ndjson_codec
+from foretell.codecs.npy import codec as npy_codec
 from foretell.core.ids import Ids
 from foretell.core.signature import Signature
 from foretell.core.values import Inputs
@@ -38,6 +40,7 @@ from foretell.wire.lane import Lane
 from foretell.wire.tested import TESTED_UVICORN, lane_supported
 
 CLOSE_S = 3.0
+CODECS: tuple[Codec, ...] = (json_codec, csv_codec, ndjson_codec, npy_codec)
 
 _log = structlog.get_logger("foretell")
 
@@ -54,7 +57,7 @@ class Services:
     log: Log
     started_at: float
     lane: Lane | None
-    codecs: tuple[Codec, ...] = (json_codec, csv_codec)
+    codecs: tuple[Codec, ...] = CODECS
 
     def drain(self) -> None:
         """Takes no new work from here on: readiness goes red, accepted work ends."""
@@ -107,8 +110,8 @@ def open_loader(settings: Settings) -> Loader:
         return await prepare(model, examples, policy, refused=refused)
 
     def decoders(signature: Signature) -> Mapping[str, Decoders]:
-        compiled = json_codec.compile(signature, limits)
-        return {} if compiled is None else {json_codec.media_type: compiled}
+        compiled = {codec.media_type: codec.compile(signature, limits) for codec in CODECS}
+        return {media_type: fast for media_type, fast in compiled.items() if fast is not None}
 
     return Loader(
         open_files=local_source(settings).open,

@@ -10,7 +10,8 @@ import numpy as np
 import orjson
 import pytest
 
-from foretell.api.native.translate import Options, batch_json, rows_csv, single_json, timestamp
+from foretell.api.native.columns import Options
+from foretell.api.native.translate import batch_json, rows_csv, single_json, timestamp
 from foretell.core.identity import Ref
 from foretell.core.signature import Output, Tensor
 from foretell.core.values import Outputs

@@ -10,9 +10,11 @@ The invariant, held by test: what the fast way accepts, the explaining way accep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
+
+from numpy.typing import NDArray
 
 from foretell.core.document import Document
 from foretell.core.limits import BodyLimits
@@ -31,12 +33,52 @@ class Decoders:
     batch: Callable[[bytes], Inputs | None]
 
 
+Values = Sequence[Any] | NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What an answer says of its rows, for a format that has columns or is one array; made when asked for.
+
+    ``columns`` hold one value for each row, in the order they are shown in. ``array`` has the predictions, or the
+    probabilities where those were asked for, the first axis being the rows (a single answer has no such axis); None
+    where they do not fit into one array.
+    """
+
+    columns: Callable[[], Mapping[str, Values]]
+    array: Callable[[], NDArray[Any] | None]
+
+
 class Codec(Protocol):
-    """One format of request bodies."""
+    """One format of request bodies, and of answers."""
 
     @property
     def media_type(self) -> str:
         """As ``Content-Type`` names it, in lower case, without parameters."""
+        ...
+
+    @property
+    def single(self) -> bool:
+        """Whether it carries one row, and one answer, or batches alone."""
+        ...
+
+    @property
+    def off_loop_bytes(self) -> int | None:
+        """From how many bytes on ``parse`` may take so long that it belongs on a thread; None for never."""
+        ...
+
+    @property
+    def missing(self) -> str | None:
+        """What the operator has to install before bodies can be read and written; None where nothing is missing."""
+        ...
+
+    @property
+    def writes(self) -> bool:
+        """Whether ``write`` makes answers of this format; otherwise the doors have ways of their own."""
+        ...
+
+    def write(self, answers: Answers) -> bytes:
+        """The answer's bytes; called where ``writes``. Raises NotAcceptable where the answer does not fit in."""
         ...
 
     def compile(self, signature: Signature, limits: BodyLimits) -> Decoders | None:
@@ -46,6 +88,7 @@ class Codec(Protocol):
     def parse(self, body: bytes, many: bool, limits: BodyLimits, parameters: Mapping[str, str]) -> Document:
         """Reads a body of any bytes; ``many`` on a batch path, ``parameters`` are those of the content type.
 
-        Raises MalformedRequest, nothing else.
+        Raises MalformedRequest, and BodyTooLarge where decompressed it is larger than ``limits.max_decoded_bytes``.
+        Raises nothing else, and never takes more memory than a small multiple of that.
         """
         ...

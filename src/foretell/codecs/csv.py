@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 
-from foretell.codecs.base import Decoders
+from foretell.codecs.base import Answers, Decoders
 from foretell.core.document import Document, Header
 from foretell.core.faults import malformed
 from foretell.core.limits import BodyLimits
@@ -31,6 +31,14 @@ class CsvCodec:
     @property
     def media_type(self) -> str:
         return "text/csv"
+
+    single = True
+    off_loop_bytes: int | None = None
+    missing: str | None = None
+    writes = False
+
+    def write(self, answers: Answers) -> bytes:
+        raise NotImplementedError("CSV answers are the doors' own")
 
     def compile(self, signature: Signature, limits: BodyLimits) -> Decoders | None:  # noqa: ARG002
         return None

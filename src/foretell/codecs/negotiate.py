@@ -20,10 +20,15 @@ _WEIGHT = re.compile(r"[01](?:\.[0-9]{0,3})?|\.[0-9]{1,3}")
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
+def offered(codecs: Sequence[Codec], *, many: bool) -> tuple[Codec, ...]:
+    """Those of ``codecs`` that a path for many rows, or for one, reads and writes, their libraries being there."""
+    return tuple(codec for codec in codecs if (many or codec.single) and codec.missing is None)
+
+
 def request_codec(
-    content_type: str | None, content_encoding: str | None, codecs: Sequence[Codec]
+    content_type: str | None, content_encoding: str | None, codecs: Sequence[Codec], *, many: bool = True
 ) -> tuple[Codec, Mapping[str, str]]:
-    """The codec for a ``Content-Type`` and the type's parameters, names in lower case.
+    """The codec for a ``Content-Type`` and the type's parameters, names in lower case; ``many`` on a batch path.
 
     No content type, or an empty one, is JSON; so is any ``application/*+json``. Only UTF-8 (and its part US-ASCII) is
     read, and no compressed body. Raises UnsupportedMediaType, which lists what is read.
@@ -34,20 +39,27 @@ def request_codec(
     kind, parameters = media_type(content_type or "") or ("", {})
     if not (content_type or "").strip() or (kind.startswith("application/") and kind.endswith("+json")):
         kind = JSON
-    served = {codec.media_type: codec for codec in codecs}
+    served = {codec.media_type: codec for codec in offered(codecs, many=many)}
     if kind not in served:
-        raise _unsupported(kind or (content_type or ""), tuple(served))
+        raise _unsupported(kind or (content_type or ""), tuple(served), codecs)
     charset = parameters.get("charset", "utf-8").lower()
     if charset not in ("utf-8", "utf8", "us-ascii", "ascii"):
         raise UnsupportedMediaType(f"The charset '{clip(charset)}' is not read here; send UTF-8.")
     return served[kind], parameters
 
 
-def _unsupported(kind: str, served: tuple[str, ...]) -> UnsupportedMediaType:
+def _unsupported(kind: str, served: tuple[str, ...], codecs: Sequence[Codec]) -> UnsupportedMediaType:
     if kind == FORM:
         detail = "The body came as a form, which is what curl sends unless told otherwise."
         return UnsupportedMediaType(detail, hint=f"add the header: -H 'content-type: {JSON}'")
-    detail = f"Content type '{clip(kind)}' is not read here; these are: {', '.join(served)}."
+    known = next((codec for codec in codecs if codec.media_type == kind), None)
+    if known is not None and known.missing is not None:
+        return UnsupportedMediaType(
+            f"Content type '{kind}' is not read here, as this server lacks a library; these are: {', '.join(served)}.",
+            hint=f"whoever runs the server can add it: {known.missing}",
+        )
+    why = "is for batches and is not read here" if known is not None else "is not read here"
+    detail = f"Content type '{clip(kind)}' {why}; these are: {', '.join(served)}."
     return UnsupportedMediaType(detail, hint=f"send the header 'content-type: {served[0]}'")
 
 
@@ -97,24 +109,27 @@ def _unquoted(value: str) -> str:
     return "".join(plain)
 
 
-def answer_type(accept: str | None, offered: Sequence[str] = (JSON, CSV)) -> str:
-    """The media type to answer in: of ``offered``, best first, the one the caller likes most.
+def answer_codec(accept: str | None, codecs: Sequence[Codec], *, many: bool = True) -> Codec:
+    """The codec to answer by: of those offered, best first, the one whose media type the caller likes most.
 
     A missing, empty or entirely unreadable ``Accept`` takes anything. The most specific range that fits decides a
-    type's quality; between equals the order of ``offered`` decides. Raises NotAcceptable, which lists what is offered.
+    type's quality; between equals the order of ``codecs`` decides. Raises NotAcceptable, which lists what is offered.
     """
-    ranges = _ranges(accept or "")
+    ranges, choice = _ranges(accept or ""), offered(codecs, many=many)
     if not ranges:
-        return offered[0]
-    best, best_quality = offered[0], 0.0
-    for kind in offered:
-        quality = _quality(kind, ranges)
+        return choice[0]
+    best, best_quality = choice[0], 0.0
+    for codec in choice:
+        quality = _quality(codec.media_type, ranges)
         if quality > best_quality:
-            best, best_quality = kind, quality
+            best, best_quality = codec, quality
     if best_quality == 0.0:
+        lacking = next((codec.missing for codec in codecs if codec.missing and ranges.get(codec.media_type)), None)
+        hint = f"send the header 'accept: {choice[0].media_type}', or none"
         raise NotAcceptable(
-            f"No answer can be given as '{clip(accept or '')}'; these are offered: {', '.join(offered)}.",
-            hint=f"send the header 'accept: {offered[0]}', or none",
+            f"No answer can be given as '{clip(accept or '')}'; these are offered: "
+            f"{', '.join(codec.media_type for codec in choice)}.",
+            hint=hint if lacking is None else f"{hint}; whoever runs the server can add more: {lacking}",
         )
     return best
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from foretell.errors import Fault
 
-Origin = Literal["json", "csv"]
+Origin = Literal["json", "csv", "ndjson", "npy", "arrow", "parquet"]
 Header = Literal["auto", "absent", "present"]
 
 
@@ -41,6 +41,9 @@ class Document:
     json   the value of ``features`` or ``instances``, or the top-level object itself (without ``model_version``) where
            it has neither; ``place`` is its JSON pointer (``/features``, ``/instances`` or empty)
     csv    a list of records, each a list of texts, blank lines left out; ``header`` is what the content type said
+    ndjson a list of values, one for each line that is not blank; ``place`` is ``/rows``
+    npy    an array (``numpy.ndarray``) of numbers, booleans or texts, of any shape
+    arrow, parquet: a ``foretell.core.frame.Frame``
 
     ``beside`` are the top-level keys that stand beside ``features`` and do not belong there. ``faults`` were found
     while reading and do not stop reading.

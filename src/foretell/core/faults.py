@@ -23,8 +23,12 @@ TITLES = {
     "features_and_instances": "Both features and instances",
     "features_missing": "No features",
     "invalid_datetime": "Invalid date and time",
+    "malformed_arrow": "Malformed Arrow stream",
     "malformed_csv": "Malformed CSV",
     "malformed_json": "Malformed JSON",
+    "malformed_multipart": "Malformed multipart body",
+    "malformed_npy": "Malformed NPY",
+    "malformed_parquet": "Malformed Parquet",
     "missing_column": "Missing column",
     "nested_too_deep": "Nested too deep",
     "no_rows": "No rows",
@@ -39,6 +43,7 @@ TITLES = {
     "ragged_rows": "Rows of different lengths",
     "single_expected": "One row expected",
     "text_too_long": "Text too long",
+    "too_many_columns": "Too many columns",
     "too_many_rows": "Too many rows",
     "unknown_category": "Unknown category",
     "unknown_column": "Unknown column",
@@ -149,9 +154,9 @@ class Faults:
         """Whether no more faults of the kind are kept: then it is enough to ``count`` them."""
         return len(self._malformed if malformed else self._invalid) >= KEPT
 
-    def count(self, code: str, *, malformed: bool) -> None:
-        """Counts a fault without keeping it: for those of which enough are kept."""
-        self.total += 1
+    def count(self, code: str, *, malformed: bool, times: int = 1) -> None:
+        """Counts faults of one code, at least one, without keeping them: for those of which enough are kept."""
+        self.total += times
         self._codes.add(code)
         self._any_malformed |= malformed
 

@@ -13,8 +13,9 @@ MAX_QUEUE_S = 2.0
 class BodyLimits:
     """``max_rows`` binds batches, ``max_depth`` nested arrays and objects, ``max_digits`` a whole number's digits.
 
-    ``max_magnitude`` is the largest absolute value of a number; there is none, but where a model has failed on numbers
-    beyond what it computes in.
+    ``max_columns`` binds bodies that name their columns, ``max_decoded_bytes`` what a compressed body, or one of small
+    numbers, may grow to. ``max_magnitude`` is the largest absolute value of a number; there is none, but where a model
+    has failed on numbers beyond what it computes in.
     """
 
     max_body_bytes: int = 8 * 1024 * 1024
@@ -24,3 +25,8 @@ class BodyLimits:
     max_text_chars: int = 1024 * 1024
     max_columns: int = 10_000
     max_magnitude: float = math.inf
+
+    @property
+    def max_decoded_bytes(self) -> int:
+        """One byte of a body may be one number, which takes eight bytes of memory; no honest body grows by more."""
+        return 8 * self.max_body_bytes

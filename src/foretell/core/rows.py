@@ -49,7 +49,7 @@ def read_rows(document: Document, signature: Signature, limits: BodyLimits, faul
 
 def place_of(document: Document) -> Place:
     """Where the rows stand, as the steps of a JSON pointer."""
-    return ("rows",) if document.origin == "csv" else tuple(document.place.split("/")[1:])
+    return tuple(document.place.split("/")[1:]) if document.origin == "json" else ("rows",)
 
 
 def counted(number: int, noun: str) -> str:
@@ -83,7 +83,7 @@ def _single(document: Document, signature: Signature, faults: Faults) -> list[An
 
 def _many(document: Document, limits: BodyLimits, faults: Faults) -> list[Any]:
     payload = document.payload
-    if isinstance(payload, dict) or (payload and isinstance(payload, list) and _flat(payload)):
+    if document.origin == "json" and (isinstance(payload, dict) or (isinstance(payload, list) and _flat(payload))):
         raise batch_expected(document)
     if not isinstance(payload, list):
         refuse_shape(document, "a list of rows", faults)
@@ -93,7 +93,7 @@ def _many(document: Document, limits: BodyLimits, faults: Faults) -> list[Any]:
 
 
 def _flat(payload: list[Any]) -> bool:
-    return not any(isinstance(item, list | dict) for item in payload)
+    return bool(payload) and not any(isinstance(item, list | dict) for item in payload)
 
 
 def _check_top_level(payload: dict[str, Any], signature: Signature, faults: Faults) -> None:
@@ -154,7 +154,7 @@ def check_count(document: Document, count: int, limits: BodyLimits, faults: Faul
         raise faults.error()
     if not document.single and count > limits.max_rows:
         # a CSV body is read only as far as it takes to know that there are too many
-        got = count if document.origin == "json" else None
+        got = None if document.origin == "csv" else count
         more = "more" if got is None else got
         detail = f"At most {limits.max_rows} rows are taken in one request, got {more}; send them in parts."
         message = f"expected at most {counted(limits.max_rows, 'row')}"

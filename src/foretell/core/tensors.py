@@ -10,40 +10,43 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foretell.core.cells import kind_of, unreadable
-from foretell.core.document import Document, Unreadable
+from foretell.core.cells import kind_of
+from foretell.core.document import Document
 from foretell.core.faults import Faults, clip
+from foretell.core.gathering import Gathering
 from foretell.core.limits import BodyLimits
 from foretell.core.rows import (
     Place,
     batch_expected,
     check_count,
-    counted,
     place_of,
     refuse_missing,
     refuse_shape,
     single_expected,
 )
-from foretell.core.signature import Signature, Tensor
+from foretell.core.signature import Signature
+from foretell.core.tensor_array import bind_tensor
 from foretell.core.values import Tensors
 
-_WANTED = {"f": "a number", "i": "a whole number", "u": "a whole number", "b": "true or false", "O": "a string"}
+_TABLES = {"csv": "CSV", "arrow": "Arrow", "parquet": "Parquet"}
 
 
 def bind_tensors(document: Document, signature: Signature, limits: BodyLimits, faults: Faults) -> Tensors:
     """The document's rows as arrays; raises as ``validation.bind`` promises."""
-    if document.origin == "csv":
-        message = "this model takes tensors, which CSV cannot carry"
-        detail = f"Model {faults.label} takes tensors, which CSV cannot carry; send JSON."
+    if isinstance(document.payload, np.ndarray):
+        return bind_tensor(document, document.payload, signature, limits, faults)
+    if document.origin in _TABLES:
+        format_name = _TABLES[document.origin]
+        message = f"this model takes tensors, which {format_name} cannot carry"
+        detail = f"Model {faults.label} takes tensors, which {format_name} cannot carry; send JSON."
         faults.add("wrong_shape", message, malformed=True, detail=detail)
         raise faults.error()
     for key in document.beside:
         near = (key, ("features", "instances", "model_version"))
         faults.add("unknown_field", f"'{clip(key)}' is not part of a request", (key,), near=near)
     rows = _rows(document, signature, limits, faults)
-    gathered = [_Gathering(tensor, limits, faults) for tensor in signature.tensors]
+    gathered = [Gathering(tensor, limits, faults) for tensor in signature.tensors]
     place = place_of(document)
     for index, row in enumerate(rows):
         number = None if document.single else index
@@ -82,7 +85,7 @@ def _depth(value: Any) -> int:
     return depth
 
 
-def _gather_row(gathered: Sequence[_Gathering], row: Any, place: Place, number: int | None, faults: Faults) -> None:
+def _gather_row(gathered: Sequence[Gathering], row: Any, place: Place, number: int | None, faults: Faults) -> None:
     if len(gathered) == 1 and not isinstance(row, dict):
         gathered[0].add(row, place, number)
         return
@@ -101,131 +104,3 @@ def _gather_row(gathered: Sequence[_Gathering], row: Any, place: Place, number: 
         else:
             message = f"the tensor '{clip(item.tensor.name)}' is missing"
             faults.add("missing_column", message, (*place, item.tensor.name), row=number, expected=item.tensor.dtype)
-
-
-class _Gathering:
-    """The values of one tensor, row after row."""
-
-    def __init__(self, tensor: Tensor, limits: BodyLimits, faults: Faults) -> None:
-        self.tensor = tensor
-        self._shape = list(tensor.shape[1:])
-        self._dtype: np.dtype[Any] = np.dtype(object if tensor.dtype == "string" else tensor.dtype)
-        self._limits = limits
-        self._faults = faults
-        self._values: list[Any] = []
-        self._row: int | None = None
-
-    def add(self, value: Any, place: Place, row: int | None) -> None:
-        """Takes one row's values."""
-        self._row = row
-        self._descend(value, 0, place)
-
-    def array(self, rows: int) -> NDArray[Any]:
-        """All rows. Called when there was no fault."""
-        flat = np.empty(len(self._values), dtype=self._dtype)
-        flat[:] = self._values
-        return flat.reshape(rows, *self._shape)
-
-    def _descend(self, value: Any, axis: int, place: Place) -> None:
-        if axis == len(self._shape):
-            self._take([value], place, alone=True)
-            return
-        if not isinstance(value, list):
-            message = f"expected a list for axis {axis} of shape {self._shown_shape()}, got {kind_of(value)}"
-            self._refuse("wrong_shape", message, place, kind_of(value))
-            return
-        if not self._fits(len(value), axis, place):
-            return
-        if axis == len(self._shape) - 1:
-            self._take(value, place, alone=False)
-            return
-        for index, item in enumerate(value):
-            self._descend(item, axis + 1, (*place, index))
-
-    def _fits(self, length: int, axis: int, place: Place) -> bool:
-        wanted = self._shape[axis]
-        if wanted == -1 and length > 0:
-            self._shape[axis] = wanted = length
-        if length == wanted:
-            return True
-        declared = self.tensor.shape[axis + 1] != -1
-        size = "at least 1 value" if wanted == -1 else counted(wanted, "value")
-        message = f"expected {size} along axis {axis} of shape {self._shown_shape()}"
-        self._refuse("wrong_shape" if declared or wanted == -1 else "ragged_rows", message, place, length, wanted)
-        return False
-
-    def _shown_shape(self) -> str:
-        return str(["any" if size == -1 else size for size in self.tensor.shape[1:]]).replace("'", "")
-
-    def _refuse(self, code: str, message: str, place: Place, got: Any, expected: Any = None) -> None:
-        self._faults.add(code, message, place, row=self._row, expected=expected, got=got, malformed=True)
-
-    def _take(self, values: list[Any], place: Place, *, alone: bool) -> None:
-        if self._plain(values):
-            self._values.extend(values)
-            return
-        for index, value in enumerate(values):
-            where = place if alone else (*place, index)
-            if self._accepts(value, where):
-                self._values.append(value)
-
-    def _plain(self, values: list[Any]) -> bool:
-        """Whether all values fit beyond doubt."""
-        if not values:
-            return True
-        kinds = set(map(type, values))
-        match self._dtype.kind:
-            case "b":
-                return kinds == {bool}
-            case "O":
-                return kinds == {str} and max(map(len, values)) <= self._limits.max_text_chars
-            case "f":
-                highest = min(float(np.finfo(self._dtype).max), self._limits.max_magnitude)
-                return kinds <= {int, float} and -highest <= min(values) and max(values) <= highest
-            case _:
-                bounds = np.iinfo(self._dtype)
-                return kinds == {int} and bounds.min <= min(values) and max(values) <= bounds.max
-
-    def _accepts(self, value: Any, place: Place) -> bool:
-        if isinstance(value, Unreadable):
-            refusal = unreadable(value)
-            self._invalid(refusal.code, refusal.message, place, value, malformed=refusal.malformed)
-        elif isinstance(value, list):
-            message = f"expected a value, got a list: the shape is {self._shown_shape()}"
-            self._refuse("wrong_shape", message, place, "array")
-        elif type(value) is float and self._dtype.kind in "iu" and value.is_integer():
-            return self._in_range(int(value), place)
-        elif not self._right_type(value):
-            message = f"must be {_WANTED[self._dtype.kind]}, got {kind_of(value)}"
-            self._invalid("wrong_type", message, place, value)
-        else:
-            return self._in_range(value, place)
-        return False
-
-    def _right_type(self, value: Any) -> bool:
-        match self._dtype.kind:
-            case "b":
-                return type(value) is bool
-            case "O":
-                return type(value) is str
-            case "f":
-                return type(value) in (int, float)
-            case _:
-                return type(value) is int
-
-    def _in_range(self, value: Any, place: Place) -> bool:
-        if self._plain([value]):
-            return True
-        if self._dtype.kind == "O":
-            message = f"must have at most {self._limits.max_text_chars} characters"
-            self._invalid("text_too_long", message, place, value)
-        else:
-            self._invalid("out_of_range", f"is outside the range of {self.tensor.dtype}", place, value)
-        return False
-
-    def _invalid(self, code: str, message: str, place: Place, value: Any, *, malformed: bool = False) -> None:
-        if self._faults.full(malformed=malformed):
-            self._faults.count(code, malformed=malformed)
-            return
-        text, dtype = f"{clip(self.tensor.name)} {message}", self.tensor.dtype
-        self._faults.add(code, text, place, row=self._row, expected=dtype, value=value, malformed=malformed)

@@ -1,7 +1,8 @@
 """Holding a document against a signature: what comes out is inputs a runtime may be given, or every fault there is.
 
 Whichever format the rows came in, they are judged by the same rules: ``core.rows`` and ``core.header`` bring them into
-column order, ``core.cells`` judges each cell, ``core.tensors`` does both for tensors.
+column order, ``core.cells`` judges each cell, ``core.tensors`` does both for tensors. What came as columns stays so:
+``core.columnar`` judges each column as a whole.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Any
 import numpy as np
 
 from foretell.core import cells
+from foretell.core.columnar import bind_array, bind_frame
 from foretell.core.document import Document
 from foretell.core.faults import ABSENT, Faults, clip
+from foretell.core.frame import Frame
 from foretell.core.header import read_records
 from foretell.core.limits import BodyLimits
 from foretell.core.rows import LEFT_OUT, Place, place_of, read_rows
@@ -34,6 +37,10 @@ def bind(document: Document, signature: Signature, limits: BodyLimits, label: st
         faults.include(fault)
     if signature.tensors:
         return bind_tensors(document, signature, limits, faults)
+    if isinstance(document.payload, Frame):
+        return bind_frame(document, document.payload, signature, limits, faults)
+    if isinstance(document.payload, np.ndarray):
+        return bind_array(document, document.payload, signature, limits, faults)
     read = read_records if document.origin == "csv" else read_rows
     rows = read(document, signature, limits, faults)
     columns = [list(column) for column in zip(*rows, strict=True)]

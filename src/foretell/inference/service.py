@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from foretell.codecs.base import Codec
@@ -17,6 +18,9 @@ from foretell.execution.admission import refusal
 from foretell.execution.base import Run
 from foretell.lifecycle.catalog import Catalog, CatalogHolder
 from foretell.lifecycle.servable import Servable
+
+READING_AT_ONCE = 4
+"""Bodies read on threads at a time: no queue counts their rows yet, so it is this that bounds their memory."""
 
 EXTREME = 1e30
 """Numbers beyond this overflow in a model's 32-bit arithmetic sooner or later."""
@@ -61,6 +65,7 @@ class InferenceService:
         self._catalogs = catalogs
         self._limits = limits
         self._max_queue_s = max_queue_s
+        self._readers = ThreadPoolExecutor(READING_AT_ONCE, thread_name_prefix="read-body")
         self.draining = False
 
     @property
@@ -72,7 +77,26 @@ class InferenceService:
         """Predictions for the rows of ``ask``. Raises a RequestError, and nothing else but cancellation."""
         if ask.late:
             raise Draining("The server is stopping and takes no new work. Another instance will answer; try again.")
-        servable, rows, count = self._read(ask)
+        if ask.codec.off_loop_bytes is not None and len(ask.body) >= ask.codec.off_loop_bytes:
+            return await self._predict_large(ask)
+        return await self._run(ask, *self._read(ask))
+
+    async def _predict_large(self, ask: Ask) -> Prediction:
+        """As ``predict``, for a body that would hold the loop while it is read. Formats read so name no version."""
+        servable = self._catalogs.current.resolve(ask.model, ask.version)
+        servable.acquire()
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read_for, servable, ask)
+            try:
+                async with asyncio.timeout(max(0.0, ask.deadline_s - time.monotonic())):
+                    rows, count = await reading
+            except TimeoutError:
+                raise DeadlineExceeded("The time allowed for this request passed before its body was read.") from None
+            return await self._run(ask, servable, rows, count)
+        finally:
+            servable.release()
+
+    async def _run(self, ask: Ask, servable: Servable, rows: Sequence[Row] | Inputs, count: int) -> Prediction:
         refused = refusal(servable.executor.prospect(count), ask.deadline_s - time.monotonic(), self._max_queue_s)
         if refused is not None:
             raise refused
@@ -108,18 +132,31 @@ class InferenceService:
     def _read(self, ask: Ask) -> tuple[Servable, Sequence[Row] | Inputs, int]:
         catalog = self._catalogs.current
         servable = catalog.resolve(ask.model, ask.version)
-        decoders = servable.decoders.get(ask.codec.media_type)
-        if decoders is not None:
-            if ask.many:
-                inputs = decoders.batch(ask.body)
-                if inputs is not None:
-                    return servable, inputs, inputs.count
-            elif (row := decoders.single(ask.body)) is not None:
-                return servable, [row], 1
+        if (plain := _plainly(servable, ask)) is not None:
+            return servable, *plain
         document = ask.codec.parse(ask.body, ask.many, self._limits, ask.parameters)
         servable = _named_in_body(catalog, servable, document, ask)
         bound = bind(document, servable.signature, self._limits, str(servable.ref))
         return servable, bound, bound.count
+
+    def _read_for(self, servable: Servable, ask: Ask) -> tuple[Sequence[Row] | Inputs, int]:
+        if (plain := _plainly(servable, ask)) is not None:
+            return plain
+        document = ask.codec.parse(ask.body, ask.many, self._limits, ask.parameters)
+        bound = bind(document, servable.signature, self._limits, str(servable.ref))
+        return bound, bound.count
+
+
+def _plainly(servable: Servable, ask: Ask) -> tuple[Sequence[Row] | Inputs, int] | None:
+    """The rows by the fast way; None where the body is not plain."""
+    decoders = servable.decoders.get(ask.codec.media_type)
+    if decoders is None:
+        return None
+    if ask.many:
+        inputs = decoders.batch(ask.body)
+        return None if inputs is None else (inputs, inputs.count)
+    row = decoders.single(ask.body)
+    return None if row is None else ([row], 1)
 
 
 def _failed(servable: Servable, how: str, code: str | None = None) -> ModelFailed:

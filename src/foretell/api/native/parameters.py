@@ -10,7 +10,7 @@ import math
 import re
 from urllib.parse import parse_qsl
 
-from foretell.api.native.translate import PLAIN, Options
+from foretell.api.native.columns import PLAIN, Options
 from foretell.core.faults import clip
 from foretell.core.identity import closest
 from foretell.errors import Fault, InvalidInput, MalformedRequest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping
 from functools import lru_cache
@@ -13,12 +14,15 @@ from foretell.api.answers import Answer, json_answer
 from foretell.api.body import read_body
 from foretell.api.disconnect import unless_disconnected
 from foretell.api.middleware.context import Exchange, exchange_of
+from foretell.api.native.columns import Options, answers
 from foretell.api.native.parameters import allowed_seconds, check_options, invalid_options, read_options
-from foretell.api.native.translate import CSV, JSON, Options, batch_json, rows_csv, single_json, timestamp
+from foretell.api.native.translate import CSV, batch_json, rows_csv, single_json, timestamp
 from foretell.codecs.base import Codec
-from foretell.codecs.negotiate import answer_type, request_codec
+from foretell.codecs.negotiate import answer_codec, request_codec
+from foretell.core.identity import Ref
 from foretell.core.limits import BodyLimits
 from foretell.core.validation import bind
+from foretell.core.values import Outputs
 from foretell.errors import Fault, InvalidInput, NotFound, RequestError, Unavailable
 from foretell.inference.service import Ask, Prediction
 from foretell.lifecycle.catalog import Catalog
@@ -26,6 +30,8 @@ from foretell.lifecycle.servable import Servable
 
 UNWATCHED_S = 0.01
 UNWATCHED_BYTES = 64 * 1024
+CSV_HEADER = f"{CSV}; charset=utf-8; header=present"
+_MANY_ROWS = 2000  # writing more on the loop would hold it
 
 
 async def predict_single(request: Request) -> Answer:
@@ -44,7 +50,7 @@ async def _predict(request: Request, *, many: bool) -> Answer:
     limits, catalog = services.settings.limits, services.service.catalog
     target = _resolve(catalog, path.get("model"), path.get("version"), exchange)
     body = await read_body(request.receive, exchange, limits.max_body_bytes, exchange.arrived_s + limits.timeout_s)
-    codec, parameters, media_type = _formats(exchange, services.codecs)
+    codec, parameters, answering = _formats(exchange, services.codecs, many=many)
     allowed_s = allowed_seconds(exchange.header(b"x-request-timeout"), limits.timeout_s)
     options, faults = read_options(request.scope["query_string"])
     model, version, deadline_s = path.get("model"), path.get("version"), exchange.arrived_s + allowed_s
@@ -55,24 +61,26 @@ async def _predict(request: Request, *, many: bool) -> Answer:
     _note(exchange, prediction)
     if faults := check_options(options, prediction.servable):
         raise invalid_options(faults)
-    return _answer(exchange, prediction, media_type, options)
+    return await _answer(exchange, prediction, answering, options)
 
 
-def _formats(exchange: Exchange, codecs: tuple[Codec, ...]) -> tuple[Codec, Mapping[str, str], str]:
-    """What the body is read by, with which parameters, and the type of the answer.
+def _formats(exchange: Exchange, codecs: tuple[Codec, ...], *, many: bool) -> tuple[Codec, Mapping[str, str], Codec]:
+    """What the body is read by, with which parameters, and what the answer is written by.
 
     Raises UnsupportedMediaType before NotAcceptable. Most callers send the same short headers, so those are remembered.
     """
     headers = tuple(map(exchange.headers.get, (b"content-type", b"content-encoding", b"accept")))
     short = sum(len(header) for header in headers if header is not None) <= 256
-    return (_formats_of if short else _formats_of.__wrapped__)(headers, codecs)
+    return (_formats_of if short else _formats_of.__wrapped__)(headers, codecs, many)
 
 
 @lru_cache(maxsize=128)
-def _formats_of(headers: tuple[bytes | None, ...], codecs: tuple[Codec, ...]) -> tuple[Codec, Mapping[str, str], str]:
+def _formats_of(
+    headers: tuple[bytes | None, ...], codecs: tuple[Codec, ...], many: bool
+) -> tuple[Codec, Mapping[str, str], Codec]:
     content_type, content_encoding, accept = (None if h is None else h.decode("latin-1") for h in headers)
-    codec, parameters = request_codec(content_type, content_encoding, codecs)
-    return codec, parameters, answer_type(accept, (JSON, CSV))
+    codec, parameters = request_codec(content_type, content_encoding, codecs, many=many)
+    return codec, parameters, answer_codec(accept, codecs, many=many)
 
 
 def _resolve(catalog: Catalog, model: str | None, version: str | None, exchange: Exchange) -> Servable | RequestError:
@@ -132,17 +140,14 @@ def _note(exchange: Exchange, prediction: Prediction) -> None:
     exchange.inference_ms = prediction.run.duration_s * 1e3
 
 
-def _answer(exchange: Exchange, prediction: Prediction, media_type: str, options: Options) -> Answer:
+async def _answer(exchange: Exchange, prediction: Prediction, answering: Codec, options: Options) -> Answer:
     outputs, ref = prediction.outputs, prediction.servable.ref
     prediction_id = exchange.services.ids.next()
-    if media_type == CSV:
-        headers = [
-            (b"content-type", b"text/csv; charset=utf-8; header=present"),
-            (b"x-model", ref.model.encode("latin-1")),
-            (b"x-model-version", ref.version.encode("latin-1")),
-            (b"x-prediction-id", prediction_id.encode("latin-1")),
-        ]
-        return Answer(rows_csv(outputs, options), headers)
+    if answering.media_type == CSV:
+        return _rows_answer(CSV_HEADER, rows_csv(outputs, options), ref, prediction_id)
+    if answering.writes:
+        body = await _written(answering, outputs, options, single=prediction.single)
+        return _rows_answer(answering.media_type, body, ref, prediction_id)
     if prediction.single:
         body = single_json(
             outputs,
@@ -156,3 +161,21 @@ def _answer(exchange: Exchange, prediction: Prediction, media_type: str, options
         return json_answer(body)
     total_ms = (time.perf_counter() - exchange.started_s) * 1e3
     return json_answer(batch_json(outputs, ref, prediction_id=prediction_id, total_ms=total_ms, options=options))
+
+
+async def _written(codec: Codec, outputs: Outputs, options: Options, *, single: bool) -> bytes:
+    """The answer in one of the formats that codecs write, on a thread where that may take long."""
+    if codec.off_loop_bytes == 0 or outputs.count >= _MANY_ROWS:
+        return await asyncio.to_thread(lambda: codec.write(answers(outputs, options, single=single)))
+    return codec.write(answers(outputs, options, single=single))
+
+
+def _rows_answer(content_type: str, body: bytes, ref: Ref, prediction_id: str) -> Answer:
+    """An answer of rows alone: what JSON says of them as a whole stands in headers."""
+    headers = [
+        (b"content-type", content_type.encode("latin-1")),
+        (b"x-model", ref.model.encode("latin-1")),
+        (b"x-model-version", ref.version.encode("latin-1")),
+        (b"x-prediction-id", prediction_id.encode("latin-1")),
+    ]
+    return Answer(body, headers)

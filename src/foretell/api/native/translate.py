@@ -10,31 +10,20 @@ import csv
 import io
 import re
 import time
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import orjson
 
+from foretell.api.native.columns import PLAIN, Options, answer_columns, top_classes
 from foretell.core.identity import Ref
-from foretell.core.signature import Output
-from foretell.core.values import Listed, Outputs, display_names
+from foretell.core.values import Outputs, display_names
 
 JSON = "application/json"
 CSV = "text/csv"
 
 _NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-class Options(NamedTuple):
-    """What the caller asked for beside the prediction. A ``top_k`` over the number of classes means all of them."""
-
-    top_k: int | None = None
-    probabilities: bool = False
-
-
-PLAIN = Options()
 
 
 def single_json(
@@ -58,7 +47,7 @@ def single_json(
         document["confidence"] = listed.confidences[index]
         document["probability"] = probability
         if options.top_k is not None:
-            document["top"] = _top(outputs.output, probability, options.top_k)
+            document["top"] = top_classes(outputs.output, probability, options.top_k)
     document["model"] = ref.model
     document["model_version"] = ref.version
     document["prediction_id"] = prediction_id
@@ -89,7 +78,7 @@ def batch_json(outputs: Outputs, ref: Ref, *, prediction_id: str, total_ms: floa
         if probabilities is not None and options.probabilities:
             document["probabilities"] = probabilities
         if probabilities is not None and options.top_k is not None:
-            document["top"] = [_top(output, row, options.top_k) for row in probabilities.tolist()]
+            document["top"] = [top_classes(output, row, options.top_k) for row in probabilities.tolist()]
     document["model"] = ref.model
     document["model_version"] = ref.version
     document["batch_size"] = outputs.count
@@ -100,20 +89,7 @@ def batch_json(outputs: Outputs, ref: Ref, *, prediction_id: str, total_ms: floa
 
 def rows_csv(outputs: Outputs, options: Options = PLAIN) -> bytes:
     """All rows as CSV with a header (RFC 4180), formulas neutralised."""
-    listed, output = outputs.listed, outputs.output
-    columns = _prediction_columns(listed, output)
-    if listed.class_names is not None:
-        columns["class_name"] = listed.class_names
-    if listed.confidences is not None:
-        columns["confidence"] = listed.confidences
-    if listed.probabilities is not None:
-        if options.top_k is not None:
-            columns |= _top_columns(output, listed.probabilities, options.top_k)
-        if options.probabilities:
-            labels = display_names(output) or output.classes or ()
-            by_class = zip(*listed.probabilities, strict=True) if listed.probabilities else ([] for _ in labels)
-            for label, column in zip(labels, by_class, strict=True):
-                columns[f"probability_{label}"] = column
+    columns = answer_columns(outputs, options)
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow([_cell(name) for name in columns])
@@ -137,31 +113,6 @@ def _second(whole: int) -> str:
         text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(whole))
         _last_second = (whole, text)
     return text
-
-
-def _top(output: Output, probability: Sequence[float], k: int) -> list[dict[str, Any]]:
-    """The ``k`` most probable classes, best first; of equals the earlier class comes first."""
-    classes, names = output.classes or (), display_names(output)
-    best = sorted(range(len(probability)), key=lambda i: -probability[i])[:k]
-    if names is None:
-        return [{"prediction": classes[i], "probability": probability[i]} for i in best]
-    return [{"prediction": classes[i], "class_name": names[i], "probability": probability[i]} for i in best]
-
-
-def _prediction_columns(listed: Listed, output: Output) -> dict[str, Iterable[Any]]:
-    if not output.several or not listed.predictions or not isinstance(listed.predictions[0], list):
-        return {"prediction": listed.predictions}
-    by_output = zip(*listed.predictions, strict=True)
-    return {f"prediction_{name}": column for name, column in zip(output.names, by_output, strict=True)}
-
-
-def _top_columns(output: Output, probabilities: list[list[float]], k: int) -> dict[str, Iterable[Any]]:
-    rows = [_top(output, probability, k) for probability in probabilities]
-    columns: dict[str, Iterable[Any]] = {}
-    for place in range(min(k, len(output.classes or ()))):
-        columns[f"top_{place + 1}"] = [row[place].get("class_name", row[place]["prediction"]) for row in rows]
-        columns[f"top_{place + 1}_probability"] = [row[place]["probability"] for row in rows]
-    return columns
 
 
 def _cell(value: Any) -> Any:

@@ -130,7 +130,8 @@ class _Local:
         self._services = services
 
     def predict(self, rows: Slice, wanted: Wanted) -> bytes:
-        from foretell.api.native.translate import Options, batch_json, rows_csv
+        from foretell.api.native.columns import Options
+        from foretell.api.native.translate import batch_json, rows_csv
         from foretell.inference.service import Ask
 
         media_type, _, parameter = rows.media_type.partition("; ")

@@ -1,11 +1,16 @@
-"""JSON bodies. ``strict`` is the explaining way; ``single`` and ``batch`` are the fast way, compiled per signature."""
+"""JSON and NDJSON bodies.
+
+``strict`` is the explaining way; ``single`` and ``batch`` are the fast way, compiled per signature; ``lines`` has both
+for NDJSON.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from foretell.codecs.base import Decoders
+from foretell.codecs.base import Answers, Decoders
 from foretell.codecs.json.batch import batch_decoder
+from foretell.codecs.json.lines import NdjsonCodec
 from foretell.codecs.json.shapes import Shapes
 from foretell.codecs.json.single import single_decoder
 from foretell.codecs.json.strict import parse
@@ -13,7 +18,7 @@ from foretell.core.document import Document
 from foretell.core.limits import BodyLimits
 from foretell.core.signature import Signature
 
-__all__ = ["JsonCodec", "codec"]
+__all__ = ["JsonCodec", "NdjsonCodec", "codec", "ndjson_codec"]
 
 
 class JsonCodec:
@@ -22,6 +27,14 @@ class JsonCodec:
     @property
     def media_type(self) -> str:
         return "application/json"
+
+    single = True
+    off_loop_bytes: int | None = None
+    missing: str | None = None
+    writes = False
+
+    def write(self, answers: Answers) -> bytes:
+        raise NotImplementedError("JSON answers are the doors' own")
 
     def compile(self, signature: Signature, limits: BodyLimits) -> Decoders | None:
         shapes = Shapes.of(signature, limits)
@@ -34,3 +47,4 @@ class JsonCodec:
 
 
 codec = JsonCodec()
+ndjson_codec = NdjsonCodec()

@@ -43,7 +43,10 @@ def parse(body: bytes, many: bool, limits: BodyLimits) -> Document:
         )
     text = _text(body)
     _check_depth(body, limits)
-    value = _value(text, body, limits)
+    reader = _Reader(body, limits)
+    with _collector_at_rest(len(body)):
+        value = reader.read(text)
+    reader.check(value, body)
     if not isinstance(value, dict):
         kind = kind_of(value)
         hint = 'send {"features": [...]}' if isinstance(value, list) else 'such as {"features": [...]}'
@@ -54,6 +57,26 @@ def parse(body: bytes, many: bool, limits: BodyLimits) -> Document:
             got=kind,
         )
     return _document(value, many)
+
+
+def parse_lines(body: bytes, limits: BodyLimits) -> list[Any]:
+    """The values of a body with one on each line, lines without any passed over. Raises MalformedRequest, nothing else.
+
+    Where there are more than ``limits.max_rows``, they are counted and not read.
+    """
+    if not body.strip(b" \t\r\n"):
+        detail = "The body is empty; send one row on each line, as a list or an object."
+        raise malformed("body_empty", "the body is empty", detail)
+    text = _text(body)
+    _check_depth(body, limits)
+    lines = [(number, line) for number, line in enumerate(text.split("\n"), 1) if line.strip(" \t\r")]
+    if len(lines) > limits.max_rows:
+        return [None] * len(lines)
+    reader = _Reader(body, limits)
+    with _collector_at_rest(len(body)):
+        values = [reader.read(line, number) for number, line in lines]
+    reader.check({"rows": values}, body)
+    return values
 
 
 def _text(body: bytes) -> str:
@@ -88,51 +111,51 @@ class _Twice(dict[str, Any]):
 class _Reader:
     """The hooks of one parse, and what they came across."""
 
-    def __init__(self, limits: BodyLimits) -> None:
+    def __init__(self, body: bytes, limits: BodyLimits) -> None:
         self._limits = limits
-        self.any_twice = False
+        self._any_twice = False
+        long = b"0" * (limits.max_digits + 1) in body.translate(_DIGITS_AS_ZERO) or limits.max_digits > 1000
+        self._decode = json.JSONDecoder(
+            object_pairs_hook=self._pairs,
+            parse_float=real_number,
+            parse_int=self._whole if long else int,
+            parse_constant=self._constant,
+        ).decode
 
-    def pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def read(self, text: str, line: int = 1) -> Any:
+        """The value of a text that starts on ``line`` of the body."""
+        try:
+            return self._decode(text)
+        except json.JSONDecodeError as error:
+            where = f"line {error.lineno + line - 1}, column {error.colno}"
+            what = error.msg[0].lower() + error.msg[1:].removesuffix(" at")
+            raise malformed(
+                "malformed_json", f"{where}: {what}", f"The body is not valid JSON: {what} at {where}."
+            ) from None
+
+    def check(self, value: Any, body: bytes) -> None:
+        """Refuses keys that stand twice and half surrogates in what was read, which is all of ``value``."""
+        if self._any_twice:
+            raise _duplicates(value)
+        if _HALF_SURROGATE.search(body):
+            _check_surrogates(value)
+
+    def _pairs(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) == len(pairs):
             return found
-        self.any_twice = True
+        self._any_twice = True
         seen: set[str] = set()
         twice = _Twice(found)
         twice.keys_twice = tuple(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
         return twice
 
-    def whole(self, text: str) -> int | Unreadable:
+    def _whole(self, text: str) -> int | Unreadable:
         return whole_number(text, self._limits)
 
     @staticmethod
-    def constant(text: str) -> Unreadable:
+    def _constant(text: str) -> Unreadable:
         return Unreadable("not_finite", text)
-
-
-def _value(text: str, body: bytes, limits: BodyLimits) -> Any:
-    reader = _Reader(limits)
-    long = b"0" * (limits.max_digits + 1) in body.translate(_DIGITS_AS_ZERO) or limits.max_digits > 1000
-    try:
-        with _collector_at_rest(len(body)):
-            value = json.loads(
-                text,
-                object_pairs_hook=reader.pairs,
-                parse_float=real_number,
-                parse_int=reader.whole if long else int,
-                parse_constant=reader.constant,
-            )
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        what = error.msg[0].lower() + error.msg[1:].removesuffix(" at")
-        raise malformed(
-            "malformed_json", f"{where}: {what}", f"The body is not valid JSON: {what} at {where}."
-        ) from None
-    if reader.any_twice:
-        raise _duplicates(value)
-    if _HALF_SURROGATE.search(body):
-        _check_surrogates(value)
-    return value
 
 
 @contextmanager
