@@ -98,7 +98,7 @@ def local_source(settings: Settings) -> LocalSource:
             "No models to serve: name a model file, a model folder or a repository.",
             hint="foretell serve PATH, or set FORETELL_MODELS",
         )
-    return LocalSource(settings.models, registry.recognise)
+    return LocalSource(settings.models, registry.recognise, settings.trust.allows)
 
 
 def open_loader(settings: Settings) -> Loader:

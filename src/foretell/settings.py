@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from foretell.core.identity import closest, name_fault
+from foretell.core.identity import Ref, closest, name_fault, version_fault
 from foretell.core.limits import MAX_QUEUE_S, BodyLimits
 from foretell.errors import SettingsError
 
@@ -103,6 +103,32 @@ class Execution(Group):
     )
 
 
+class Trust(Group):
+    pickle: tuple[str, ...] = Field(
+        default=(),
+        description="Models (`iris`) and versions (`churn/v3`) whose pinned pickle or PyTorch file may run, hosted. "
+        "Loading such a file runs code from it.",
+    )
+
+    @field_validator("pickle", mode="before")
+    @classmethod
+    def _pickle_names(cls, given: Any) -> Any:
+        names = [name.strip() for name in given.split(",")] if isinstance(given, str) else given
+        names = [name for name in names if name] if isinstance(names, list | tuple) else [None]
+        if not all(isinstance(name, str) and _names_a_version(name) for name in names):
+            raise ValueError("must be names of models or versions, such as iris or churn/v3, with commas between them")
+        return tuple(names)
+
+    def allows(self, ref: Ref) -> bool:
+        """Whether a file of this version may be code."""
+        return ref.model in self.pickle or f"{ref.model}/{ref.version}" in self.pickle
+
+
+def _names_a_version(name: str) -> bool:
+    model, slash, version = name.partition("/")
+    return name_fault(model) is None and (not slash or version_fault(version) is None)
+
+
 class Docs(Group):
     enabled: bool = Field(default=True, description="Whether `/docs` and `/openapi.json` are served.")
 
@@ -133,6 +159,7 @@ class Settings(Group):
     log: Log = Log()
     errors: Errors = Errors()
     execution: Execution = Execution()
+    trust: Trust = Trust()
     docs: Docs = Docs()
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)

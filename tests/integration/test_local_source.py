@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from foretell.errors import IntegrityError, OperatorError, PathMissing, UnrecognisedArtifact, UntrustedArtifact
 from foretell.runtimes import registry
+from foretell.settings import Trust
 from foretell.sources.local import LocalSource
-from tests.versions import local, manifest_of, write_bare, write_version
+from tests.versions import artifact_of, local, manifest_of, write_bare, write_version
 
 
 def refs(path: Path) -> list[str]:
@@ -247,3 +249,40 @@ def test_a_model_in_python_is_served_with_what_lies_beside_it(tmp_path: Path) ->
         (found,) = LocalSource(path, registry.recognise).scan()
         assert found.fault is None
         assert (found.artifact, found.recognition and found.recognition.runtime) == (folder / "model.py", "python")
+
+
+def pickled(folder: Path, runtime: str = "pickle", name: str = "model.pkl") -> Path:
+    """A version folder with a manifest and a pickle."""
+    manifest = replace(manifest_of(b"1", runtime=runtime), artifacts=(artifact_of(b"\x80\x05.", name),))
+    write_version(folder, b"1", manifest)
+    (folder / name).write_bytes(b"\x80\x05.")
+    return folder
+
+
+@pytest.mark.parametrize("allowed", ["iris", "iris/v1"])
+def test_a_pinned_pickle_is_served_where_it_is_allowed_by_name(tmp_path: Path, allowed: str) -> None:
+    for version in ("v1", "v2"):
+        pickled(tmp_path / "iris" / version)
+    pickled(tmp_path / "churn" / "v1")
+    trust = Trust(pickle=(allowed,))
+    found = {str(item.ref): item.fault for item in LocalSource(tmp_path, registry.recognise, trust.allows).scan()}
+    assert found["iris v1"] is None
+    assert (found["iris v2"] is None) is (allowed == "iris")
+    assert isinstance(found["churn v1"], UntrustedArtifact)
+
+
+@pytest.mark.parametrize(("runtime", "name"), [("pickle", "model.bin"), ("torch", "model.bin"), ("onnx", "model.pkl")])
+def test_code_is_code_whatever_the_manifest_or_the_file_says(tmp_path: Path, runtime: str, name: str) -> None:
+    folder = pickled(tmp_path / "iris" / "v1", runtime, name)
+    (folder / "model.bin").write_bytes(b"(lp0\n.")  # a pickle of protocol 0 looks like anything
+    (found,) = LocalSource(tmp_path, registry.recognise).scan()
+    assert isinstance(found.fault, UntrustedArtifact)
+    assert 'trust.pickle = ["iris"], or FORETELL_TRUST__PICKLE=iris' in found.fault.detail
+    assert (found.fault.hint or "").startswith("foretell add iris ")
+
+
+def test_a_bare_pickle_is_refused_even_where_its_name_is_allowed(tmp_path: Path) -> None:
+    write_bare(tmp_path / "iris" / "v1", b"\x80\x05.", "model.pkl")
+    (found,) = LocalSource(tmp_path, registry.recognise, Trust(pickle=("iris",)).allows).scan()
+    assert isinstance(found.fault, UntrustedArtifact)
+    assert "foretell add iris model.pkl --example DATA.csv --trust-pickle" in found.fault.detail

@@ -19,7 +19,7 @@ from foretell.errors import ArtifactError, LoadFailed, MissingLibrary, Signature
 from foretell.runtimes import registry
 from foretell.runtimes.base import LoadOptions, Trust, isolation_of
 from foretell.runtimes.python import PythonModel, describe, runtime
-from foretell.runtimes.python.answers import WrongAnswer
+from foretell.runtimes.returned import WrongAnswer
 
 HEAD = """
 import numpy as np

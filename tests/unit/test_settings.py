@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from foretell.core.identity import Ref
 from foretell.core.limits import BodyLimits
 from foretell.errors import SettingsError
-from foretell.settings import Limits, Log, Settings
+from foretell.settings import Limits, Log, Settings, Trust
 
 
 def load(
@@ -251,3 +252,23 @@ def test_the_process_environment_and_directory_are_read_by_default(
     (tmp_path / "foretell.toml").write_text('host = "::1"', encoding="utf-8")
     settings = Settings.load()
     assert (settings.host, settings.port) == ("::1", 81)
+
+
+@pytest.mark.parametrize(
+    ("given", "names"),
+    [("iris, churn/v3,", ("iris", "churn/v3")), (["iris"], ("iris",)), ("", ()), ([], ())],
+)
+def test_trusted_pickles_are_names_of_models_and_versions(given: Any, names: tuple[str, ...]) -> None:
+    trust = Trust.model_validate({"pickle": given})
+    assert trust.pickle == names
+    assert [trust.allows(ref) for ref in (Ref("iris", "v1"), Ref("churn", "v3"), Ref("churn", "v4"))] == [
+        "iris" in names,
+        "churn/v3" in names,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("given", ["a b", "iris/latest", "iris/v1/x", "/v1", "iris/", 3, [1], {"iris": True}])
+def test_what_names_no_version_is_not_trusted(given: Any) -> None:
+    with pytest.raises(ValidationError, match="names of models or versions"):
+        Trust.model_validate({"pickle": given})

@@ -34,7 +34,9 @@ def add(
     name: Annotated[str, typer.Argument(help="What the model is to be called, such as [bold]iris[/].")],
     model: Annotated[
         Path,
-        typer.Argument(help="The model file: .joblib, .pkl, .skops, .onnx, XGBoost's .ubj or .json, LightGBM's .txt."),
+        typer.Argument(
+            help="The model file: .joblib, .pkl, .skops, .onnx, XGBoost's .ubj or .json, LightGBM's .txt, model.py."
+        ),
     ],
     *,
     example: Annotated[
@@ -91,6 +93,24 @@ def add(
             rich_help_panel=_STORAGE,
         ),
     ] = False,
+    keep_pickle: Annotated[
+        bool,
+        typer.Option(
+            "--keep-pickle",
+            help="Store the pickle itself, to be served in a process of its own where the settings allow it by name: "
+            "for what neither skops nor ONNX can hold.",
+            rich_help_panel=_STORAGE,
+        ),
+    ] = False,
+    files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--with",
+            metavar="FILE",
+            help="A file that model.py needs beside it, as often as needed.",
+            rich_help_panel=_STORAGE,
+        ),
+    ] = None,
     metadata: Annotated[
         list[str] | None,
         typer.Option(
@@ -110,6 +130,8 @@ def add(
     foretell add churn model.onnx --example churn.csv --target churned --version 2026-11-01
 
     foretell add iris model.pkl --scaler scaler.pkl --example train.csv --convert onnx --trust-pickle
+
+    foretell add churn model.py --example churn.csv --target churned --with weights.npy
     """
     if fault := name_fault(name):
         raise PackagingError(f"{name!r} cannot name a model: {fault}", hint="foretell add NAME FILE --example CSV")
@@ -117,14 +139,18 @@ def add(
     repository = models or settings.models or Path("models")
     folder = repository / name / (version or next_version(repository / name))
     typed = {"example": example, "target": target, "version": version, "models": models, "scaler": scaler}
-    named = {"convert": convert, "class-names": class_names, "declare": declare, "metadata": metadata}
-    file = ModelFile(model, scaler, trust_pickle, convert is not None, _command(name, model, {**typed, **named}))
+    named = {"convert": convert, "class-names": class_names, "declare": declare, "with": files, "metadata": metadata}
+    flags = ["--keep-pickle"] if keep_pickle else []
+    file = ModelFile(
+        model, scaler, trust_pickle, keep_pickle, convert is not None, _command(name, model, {**typed, **named}, flags)
+    )
     progress = Console(stderr=True)
     with progress.status("reading the model") if progress.is_terminal else nullcontext() as status:
         opened = file.opened(installed().recognise)
         rows = Example(read_csv(example)).with_target(target)
         order = Order(
-            format=convert or "auto",
+            format=convert or ("pickle" if keep_pickle else "auto"),
+            files=files or [],
             class_names=None if class_names is None else [part.strip() for part in class_names.split(",")],
             metadata=_pairs(metadata or []),
             declare=_declared(declare or [], rows.sample.names),
@@ -139,13 +165,13 @@ def _silent(_step: str) -> None:
     """Tells nobody."""
 
 
-def _command(name: str, model: Path, options: Mapping[str, Any]) -> tuple[str, ...]:
+def _command(name: str, model: Path, options: Mapping[str, Any], flags: Sequence[str]) -> tuple[str, ...]:
     """The command again, as it was typed but for the order of its options."""
     line = ["foretell", "add", name, str(model)]
     for option, value in options.items():
         for each in value if isinstance(value, list) else [value]:
             line += [] if each is None else [f"--{option}", str(each)]
-    return tuple(line)
+    return (*line, *flags)
 
 
 def _pairs(metadata: Sequence[str]) -> dict[str, str]:

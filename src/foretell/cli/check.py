@@ -54,7 +54,9 @@ def check(
         )
     registry = installed()
     curl = partial(curl_line, port=settings.port, prefix=settings.prefix)
-    doctor = Doctor(LocalSource(where, registry.recognise), registry, settings.execution.threads, curl)
+    doctor = Doctor(
+        LocalSource(where, registry.recognise, settings.trust.allows), registry, settings.execution.threads, curl
+    )
     progress = Console(stderr=True)
     spinner = progress.status("looking") if progress.is_terminal and not as_json else nullcontext()
     with _events_on_stderr(), spinner as status:

@@ -18,7 +18,8 @@ from foretell.packaging.sample import Sample
 from foretell.runtimes.sklearn.signature import output_of
 
 ONNX_HINT = (
-    "ONNX may hold it: --convert onnx (format='onnx' in Python); serving it as a hosted pickle comes in a later version"
+    "ONNX may hold it: --convert onnx (format='onnx' in Python); or keep the pickle, which is served in a process of "
+    "its own where the settings allow it by name: --keep-pickle (format='pickle')"
 )
 _MADE_UP = ("Column_", "f")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foretell.errors import NotStorable, PackagingError, PathMissing, UnrecognisedArtifact, UntrustedArtifact
+from foretell.packaging.pickled import PickleFile
 from foretell.packaging.pickles import open_pickle
 from foretell.runtimes.base import Trust
 from foretell.runtimes.sklearn.runtime import read_skops
@@ -33,6 +34,7 @@ class ModelFile:
     path: Path
     scaler: Path | None
     trust_pickle: bool
+    keep_pickle: bool
     as_object: bool
     retry: tuple[str, ...]
 
@@ -55,12 +57,16 @@ class ModelFile:
         if recognition is None:
             raise UnrecognisedArtifact(
                 f"{path} is not recognised as a model",
-                hint="known are .skops, .onnx, XGBoost's .ubj and .json, LightGBM's .txt, and pickles (.pkl, .joblib)",
+                hint="known are .skops, .onnx, XGBoost's .ubj and .json, LightGBM's .txt, model.py, PyTorch's .pt2 and "
+                ".pt, .tflite, and pickles (.pkl, .joblib)",
             )
         if recognition.trust is Trust.CODE:
-            self._refuse_untrusted(path)
+            self._refuse_untrusted(path, recognition.runtime)
+            if recognition.runtime != "pickle":
+                return Opened(path)
             found = open_pickle(path)
-            return Opened(found.model, found.libraries, found.notes)
+            kept = self.keep_pickle and not whole
+            return Opened(PickleFile(path, found.model) if kept else found.model, found.libraries, found.notes)
         if not whole:
             return Opened(path)
         if recognition.runtime == "sklearn":
@@ -71,10 +77,11 @@ class ModelFile:
             hint="package the fitted estimator itself, from Python or as a joblib file",
         )
 
-    def _refuse_untrusted(self, path: Path) -> None:
+    def _refuse_untrusted(self, path: Path, runtime: str) -> None:
         if not self.trust_pickle:
+            kind = "a pickle" if runtime == "pickle" else "code"
             raise UntrustedArtifact(
-                f"{path} is a pickle: loading it runs whatever code is in it. If you trust its author, say so:",
+                f"{path} is {kind}: loading it runs whatever code is in it. If you trust its author, say so:",
                 hint=shlex.join((*self.retry, "--trust-pickle")),
             )
 

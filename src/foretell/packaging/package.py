@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from foretell.packaging.columns import Declared
@@ -24,6 +25,7 @@ def package(
     metadata: Mapping[str, Any] | None = None,
     declare: Declared | None = None,
     format: Format = "auto",
+    files: Sequence[str | os.PathLike[str]] = (),
 ) -> Packaged:
     """Writes a fitted model as an immutable version folder, such as ``models/iris/v1``, and checks what was written.
 
@@ -37,7 +39,9 @@ def package(
     metadata       whatever should be kept with the version
     declare        what callers must keep to, by column: ``{"age": {"minimum": 0, "nullable": True}}``. Only what is
                    declared here is enforced; what is seen in the example never is
-    format         ``auto`` keeps the estimator itself; ``onnx`` converts it
+    format         ``auto`` keeps the estimator itself; ``onnx`` converts it; ``pickle`` pickles it, to be served hosted
+                   where the settings allow it by name
+    files          where the model is the path of a ``model.py``: what it needs beside it, such as weights and modules
 
     Nothing is overwritten and nothing half-written is left. Raises VersionExists, NotStorable, ConversionDiffers (with
     the rows that differ) or another PackagingError (``foretell.errors``).
@@ -48,5 +52,6 @@ def package(
         feature_names=feature_names,
         metadata=metadata or {},
         declare=declare or {},
+        files=[Path(file) for file in files],
     )
     return pack(model, path, Example.of(example, target), order, installed())

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from foretell.core.identity import Ref
-from foretell.core.manifest import Golden, Manifest
+from foretell.core.manifest import Artifact, Golden, Manifest
 from foretell.core.signature import Output, Signature
 from foretell.core.values import Outputs
 from foretell.errors import (
@@ -29,12 +29,13 @@ from foretell.packaging.example import Example
 from foretell.packaging.folder import VersionFolder, artifact_of, new_version, store_manifest
 from foretell.packaging.golden import golden_examples, golden_rows
 from foretell.packaging.plain import plain_metadata
+from foretell.packaging.python_file import PythonFile
 from foretell.packaging.sample import Sample
 from foretell.packaging.statistics import statistics
 from foretell.packaging.subject import Subject
 from foretell.packaging.subjects import subject_of
 from foretell.packaging.versions import library_versions
-from foretell.runtimes.base import LoadOptions, Model, Recognition, Runtime
+from foretell.runtimes.base import CODE_RUNTIMES, LoadOptions, Model, Recognition, Runtime
 
 CHECKED_ROWS_MAX = 5000
 
@@ -92,6 +93,8 @@ class Order:
     feature_names: Sequence[str] | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     declare: Declared = field(default_factory=dict)
+    files: Sequence[Path] = ()
+    """Files that are to lie beside a ``model.py``."""
     libraries: Mapping[str, str] = field(default_factory=dict)
     """Versions known better than by asking what is installed, such as those inside a pickle."""
 
@@ -112,12 +115,29 @@ def pack(
     target = VersionFolder.at(path)
     target.refuse_existing()
     metadata = plain_metadata(order.metadata)
-    subject, runtime_name = subject_of(model, order.format, runtimes.recognise)
+    subject, runtime_name = subject_of(model, order.format, runtimes.recognise, order.files)
+    if isinstance(subject, PythonFile):
+        order = replace(order, declare=_both(subject.declared(), order.declare))
     with new_version(target) as folder:
         work = _Work(subject, runtimes.get(runtime_name), folder, order, progress)
         manifest, asked, notes = work.written(example, metadata)
         store_manifest(folder, manifest)
-    return Packaged(target.path, target.ref, manifest, asked.rows, asked.compared, notes)
+    return Packaged(
+        target.path, target.ref, manifest, asked.rows, asked.compared, (*notes, *_allowing(target.ref, runtime_name))
+    )
+
+
+def _both(annotated: Declared, declared: Declared) -> Declared:
+    """What annotations say of a column, and over it what the author declares."""
+    names = [*annotated, *(name for name in declared if name not in annotated)]
+    return {name: {**annotated.get(name, {}), **declared.get(name, {})} for name in names}
+
+
+def _allowing(ref: Ref, runtime: str) -> tuple[str, ...]:
+    if runtime not in CODE_RUNTIMES:
+        return ()
+    named = f"{ref.model}/{ref.version}"
+    return (f"it is code, and is served only where the settings allow it by name: FORETELL_TRUST__PICKLE={named}",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +271,7 @@ class _Work:
     ) -> Manifest:
         return Manifest(
             runtime=self.runtime.name,
-            artifacts=(artifact_of(artifact),),
+            artifacts=_artifacts(artifact),
             signature=signature,
             created_at=datetime.now(UTC).replace(microsecond=0),
             libraries={**library_versions(self.subject.distributions), **self.order.libraries},
@@ -260,6 +280,12 @@ class _Work:
             golden=golden,
             golden_rtol=self.subject.golden_rtol,
         )
+
+
+def _artifacts(first: Path) -> tuple[Artifact, ...]:
+    """The file that is loaded, then those beside it."""
+    beside = sorted(path for path in first.parent.iterdir() if path != first and path.is_file())
+    return tuple(artifact_of(path) for path in (first, *beside))
 
 
 def _columns_of(signature: Signature) -> tuple[Sequence[str] | None, int]:

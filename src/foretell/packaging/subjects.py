@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,19 +12,21 @@ from foretell.errors import NotStorable, PackagingError, PathMissing, Unrecognis
 from foretell.packaging.boosters import LightGBMBooster, XGBoostBooster
 from foretell.packaging.conversion import Converted
 from foretell.packaging.estimators import Estimator, LightGBMEstimator, XGBoostEstimator
+from foretell.packaging.pickled import PickleFile, pickled
+from foretell.packaging.python_file import PythonFile
 from foretell.packaging.stored import StoredModel
 from foretell.packaging.subject import Subject
 from foretell.runtimes.base import Trust
 from foretell.sources.base import Recognise
 
-Format = Literal["auto", "skops", "onnx", "xgboost", "lightgbm"]
+Format = Literal["auto", "skops", "onnx", "xgboost", "lightgbm", "pickle"]
 FORMATS: tuple[str, ...] = get_args(Format)
 
-_RUNTIMES = {"skops": "sklearn", "onnx": "onnx", "xgboost": "xgboost", "lightgbm": "lightgbm"}
+_RUNTIMES = {"skops": "sklearn", "onnx": "onnx", "xgboost": "xgboost", "lightgbm": "lightgbm", "pickle": "pickle"}
 _GIVEN = "a fitted scikit-learn, XGBoost or LightGBM model, an ONNX model, or the path of a model file"
 
 
-def subject_of(model: Any, format: str, recognise: Recognise) -> tuple[Subject, str]:
+def subject_of(model: Any, format: str, recognise: Recognise, files: Sequence[Path] = ()) -> tuple[Subject, str]:
     """The subject, and the name of the runtime that will serve it.
 
     Raises PackagingError where the object is of no known kind, NotStorable where it does not fit the format.
@@ -32,8 +35,13 @@ def subject_of(model: Any, format: str, recognise: Recognise) -> tuple[Subject, 
         near = closest(format, FORMATS)
         meant = f"did you mean {near!r}?" if near else f"known are {', '.join(FORMATS)}"
         raise PackagingError(f"there is no format {format!r}", hint=meant)
+    subject: Subject
     if isinstance(model, str | os.PathLike):
-        subject, runtime = _file(Path(model), recognise)
+        subject, runtime = _file(Path(model), recognise, files)
+    elif files:
+        raise PackagingError("files beside the model are for a model.py", hint="give the path of a model.py as model")
+    elif isinstance(model, PickleFile) or format == "pickle":
+        subject, runtime = pickled(model), "pickle"
     else:
         subject, runtime = _object(model)
     if format == "auto" or _RUNTIMES[format] == runtime:
@@ -62,7 +70,7 @@ def _object(model: Any) -> tuple[Subject, str]:
     raise PackagingError(f"a {name} is no model that can be packaged", hint=f"give {_GIVEN}")
 
 
-def _file(path: Path, recognise: Recognise) -> tuple[Subject, str]:
+def _file(path: Path, recognise: Recognise, files: Sequence[Path]) -> tuple[Subject, str]:
     if not path.is_file():
         raise PathMissing(f"there is no model file {path}")
     recognition = recognise(path)
@@ -73,4 +81,8 @@ def _file(path: Path, recognise: Recognise) -> tuple[Subject, str]:
             f"{path} is code ({recognition.reason}): loading it runs whatever is in it",
             hint=f"if you trust its author: foretell add NAME {path.name} --example DATA.csv --trust-pickle",
         )
+    if recognition.runtime == "python":
+        return PythonFile(path, files), "python"
+    if files:
+        raise PackagingError(f"{path.name} is served alone", hint="files beside the model are for a model.py")
     return StoredModel(path, recognition.runtime), recognition.runtime

@@ -39,6 +39,10 @@ hosted         in a child process of its own, always: its models are code from o
 """
 
 
+CODE_RUNTIMES = frozenset({"pickle", "torch"})
+"""Built-in runtimes whose files are ``Trust.CODE``, whatever a file of theirs looks like."""
+
+
 @dataclass(frozen=True, slots=True)
 class Requirement:
     """A library a runtime needs: its import name, its distribution, and the extra of Foretell that brings it."""

@@ -9,11 +9,9 @@ from pathlib import Path
 
 from foretell.core.identity import closest
 from foretell.errors import UnrecognisedArtifact
-from foretell.runtimes.base import ENTRY_POINT_GROUP, Recognition, Runtime, Trust
+from foretell.runtimes.base import ENTRY_POINT_GROUP, Recognition, Runtime
 
 _BUILT_IN = "foretell.runtimes."
-_PICKLE_SUFFIXES = frozenset({".pkl", ".pickle", ".joblib"})
-_PICKLE_PROTOCOLS = range(2, 6)
 _ATTRIBUTES = ("name", "requires", "recognise", "load")
 
 
@@ -68,15 +66,9 @@ class Registry:
         )
 
     def recognise(self, path: Path) -> Recognition | None:
-        """What the file is and why; None where nobody knows it. Never raises for any content.
-
-        Pickles and joblib files are recognised too, as code: no runtime loads them.
-        """
-        for runtime in self._runtimes.values():
-            recognition = runtime.recognise(path)
-            if recognition is not None:
-                return recognition
-        return _pickle(path)
+        """What the file is and why; None where nobody knows it. Never raises for any content."""
+        recognitions = (runtime.recognise(path) for runtime in self._runtimes.values())
+        return next((recognition for recognition in recognitions if recognition is not None), None)
 
 
 @cache
@@ -93,19 +85,3 @@ def get(name: str) -> Runtime:
 def recognise(path: Path) -> Recognition | None:
     """As ``Registry.recognise``, of what is installed."""
     return installed().recognise(path)
-
-
-def _pickle(path: Path) -> Recognition | None:
-    suffix = path.suffix.lower()
-    try:
-        with path.open("rb") as file:
-            start = file.read(2)
-    except OSError:
-        return None
-    named = suffix in _PICKLE_SUFFIXES
-    if not named and not (len(start) == 2 and start[0] == 0x80 and start[1] in _PICKLE_PROTOCOLS):
-        return None
-    kind = "joblib" if suffix == ".joblib" else "pickle"
-    seen = f"its name ends in {suffix}" if named else "it starts like a pickle"
-    line = f"foretell add NAME {path.name} --trust-pickle"
-    return Recognition(kind, f"{seen}: loading it runs code; if you trust who wrote it, run: {line}", Trust.CODE)

@@ -17,6 +17,15 @@ Recognise = Callable[[Path], Recognition | None]
 """Which runtime a regular file belongs to, and why; None where no runtime knows it. Never raises."""
 
 
+Trusted = Callable[[Ref], bool]
+"""Whether the operator allows a version that is code, and that its manifest pins, to run."""
+
+
+def nobody(_: Ref) -> bool:
+    """Trusts no version."""
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """One version as a source sees it, not yet verified.

@@ -29,7 +29,7 @@ from foretell.core.identity import Ref
 from foretell.core.manifest import MANIFEST_NAME
 from foretell.errors import ArtifactError, IntegrityError, OperatorError, PathMissing, UnrecognisedArtifact
 from foretell.runtimes.base import Recognition
-from foretell.sources.base import WHOLE, Found, Recognise
+from foretell.sources.base import WHOLE, Found, Recognise, Trusted, nobody
 from foretell.sources.integrity import Verified, measured, verified
 from foretell.sources.listing import Lister, printable
 from foretell.sources.version_folder import read_single, read_version, recognised_files
@@ -40,11 +40,12 @@ _LOOKS_LIKE_VERSION = re.compile(r"v?\d[A-Za-z0-9._-]*")
 
 
 class LocalSource:
-    """Finds versions under ``path``. ``recognise`` says which runtime a file belongs to."""
+    """Finds versions under ``path``. ``recognise`` says which runtime a file is for, ``trusted`` which may be code."""
 
-    def __init__(self, path: Path, recognise: Recognise) -> None:
+    def __init__(self, path: Path, recognise: Recognise, trusted: Trusted = nobody) -> None:
         self._path = path
         self._recognise = recognise
+        self._trusted = trusted
 
     def scan(self) -> Sequence[Found]:
         """Everything under the path. Raises PathMissing, or OperatorError where it is neither file nor folder."""
@@ -62,7 +63,7 @@ class LocalSource:
             return [self._file(root, shown)]
         elif not stat.S_ISDIR(mode):
             raise OperatorError(f"{self._path} is neither a file nor a folder.")
-        return _each_once(_Scan(root, self._path, self._recognise).folder(shown.name, shown.parent.name))
+        return _each_once(_Scan(root, self._path, self._recognise, self._trusted).folder(shown.name, shown.parent.name))
 
     def open(self, found: Found) -> AbstractContextManager[Verified]:
         """The files of ``found``, verified against its manifest, or measured where it has none."""
@@ -84,7 +85,8 @@ class LocalSource:
 class _Scan:
     """One walk through a folder."""
 
-    def __init__(self, root: Path, shown: Path, recognise: Recognise) -> None:
+    def __init__(self, root: Path, shown: Path, recognise: Recognise, trusted: Trusted) -> None:
+        self._trusted = trusted
         self._root = root
         self._shown = shown
         self._lister = Lister(root)
@@ -150,7 +152,7 @@ class _Scan:
             yield Found(Ref(model, printable(entry)), folder, fault=fault)
 
     def _version(self, ref: Ref, folder: Path, shown: Path) -> Found:
-        return read_version(ref, folder, self._lister.list(folder), self._recognise, shown)
+        return read_version(ref, folder, self._lister.list(folder), self._recognise, shown, trusted=self._trusted)
 
     def _has_manifest(self, folder: Path) -> bool:
         listing = self._lister.list(folder)

@@ -17,8 +17,8 @@ from foretell.errors import (
     UnrecognisedArtifact,
     UntrustedArtifact,
 )
-from foretell.runtimes.base import Recognition, Trust
-from foretell.sources.base import Found, Recognise
+from foretell.runtimes.base import CODE_RUNTIMES, Recognition, Trust
+from foretell.sources.base import Found, Recognise, Trusted
 from foretell.sources.integrity import identity, read_file
 from foretell.sources.listing import Listing, printable
 
@@ -26,7 +26,9 @@ _FILES_SHOWN = 5
 _MAX_CANDIDATES = 1000
 
 
-def read_version(ref: Ref, folder: Path, listing: Listing, recognise: Recognise, shown: Path) -> Found:
+def read_version(
+    ref: Ref, folder: Path, listing: Listing, recognise: Recognise, shown: Path, *, trusted: Trusted
+) -> Found:
     """The version in ``folder``, with what is wrong in ``fault``. ``shown`` is the folder as people say it."""
     try:
         check_names(ref)
@@ -37,7 +39,7 @@ def read_version(ref: Ref, folder: Path, listing: Listing, recognise: Recognise,
         if MANIFEST_NAME in listing.folders:
             raise IntegrityError(f"{MANIFEST_NAME} is a folder; only regular files are read")
         if MANIFEST_NAME in listing.files:
-            return _with_manifest(ref, folder, listing, recognise, shown)
+            return _with_manifest(ref, folder, listing, recognise, shown, trusted=trusted)
         name, recognition = _recognised(listing, recognise)
         return read_single(ref, folder / name, recognition, shown / name)
     except ArtifactError as error:
@@ -49,7 +51,8 @@ def read_single(ref: Ref, artifact: Path, recognition: Recognition, shown: Path)
     fault: ArtifactError | None = None
     try:
         check_names(ref)
-        _check_trust(ref, artifact, recognition, shown)
+        if recognition.trust is Trust.CODE:
+            raise _untrusted(ref, artifact, recognition.runtime, shown, pinned=False)
     except ArtifactError as error:
         fault = error
     return Found(ref, artifact.parent, artifact, None, recognition, fault, _stamp([artifact]))
@@ -85,7 +88,9 @@ def read_manifest(folder: Path) -> Manifest:
         raise ManifestError(f"{MANIFEST_NAME} holds a value of the wrong type ({type(error).__name__})") from error
 
 
-def _with_manifest(ref: Ref, folder: Path, listing: Listing, recognise: Recognise, shown: Path) -> Found:
+def _with_manifest(
+    ref: Ref, folder: Path, listing: Listing, recognise: Recognise, shown: Path, *, trusted: Trusted
+) -> Found:
     manifest = read_manifest(folder)
     names = [artifact.name for artifact in manifest.artifacts]
     stamp = _stamp([folder / MANIFEST_NAME, *(folder / name for name in names)])
@@ -95,8 +100,9 @@ def _with_manifest(ref: Ref, folder: Path, listing: Listing, recognise: Recognis
     try:
         if names[0] in listing.faults:
             raise IntegrityError(f"{names[0]}: {listing.faults[names[0]].detail}")
-        if recognition is not None:
-            _check_trust(ref, artifact, recognition, shown / names[0])
+        code = manifest.runtime in CODE_RUNTIMES or (recognition is not None and recognition.trust is Trust.CODE)
+        if code and not trusted(ref):
+            raise _untrusted(ref, artifact, manifest.runtime, shown / names[0], pinned=True)
     except ArtifactError as error:
         fault = error
     return Found(ref, folder, artifact, manifest, recognition, fault, stamp)
@@ -129,16 +135,25 @@ def recognised_files(listing: Listing, recognise: Recognise) -> dict[str, Recogn
     return {name: recognition for name, recognition in recognitions if recognition is not None}
 
 
-def _check_trust(ref: Ref, artifact: Path, recognition: Recognition, shown: Path) -> None:
-    if recognition.trust is not Trust.CODE:
-        return
+def _untrusted(ref: Ref, artifact: Path, runtime: str, shown: Path, *, pinned: bool) -> UntrustedArtifact:
+    """The refusal of a file that is code. One that a manifest pins may be allowed by name; a bare one may not."""
     model = "NAME" if name_fault(ref.model) else ref.model
     name = printable(artifact.name)
     add = "foretell add {model} {file} --example DATA.csv --trust-pickle"
-    raise UntrustedArtifact(
+    hint = add.format(model=model, file=shlex.quote(printable(str(shown))))
+    once = add.format(model=model, file=shlex.quote(name))
+    if pinned:
+        return UntrustedArtifact(
+            f"{name} is code: loading it would run whatever it holds, so it is not served unless the settings allow it "
+            f'by name. If you trust its author: trust.pickle = ["{model}"], or FORETELL_TRUST__PICKLE={model}',
+            hint=hint,
+        )
+    purpose = "store it as data, once: " if runtime == "pickle" else "pin it, once: "
+    return UntrustedArtifact(
         f"{name} is code: loading it would run whatever it holds, so it is not served. If you trust its author, "
-        "store it as data, once: " + add.format(model=model, file=shlex.quote(name)),
-        hint=add.format(model=model, file=shlex.quote(printable(str(shown)))),
+        + purpose
+        + once,
+        hint=hint,
     )
 
 

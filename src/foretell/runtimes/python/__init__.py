@@ -16,6 +16,6 @@ Each parameter is a column and receives an array of all rows; what is returned h
 This package is loaded in environments that are not Foretell's own: it and what it imports of Foretell need only numpy.
 """
 
-from foretell.runtimes.python.runtime import PythonModel, PythonRuntime, describe, runtime
+from foretell.runtimes.python.runtime import FILE_NAME, PythonModel, PythonRuntime, describe, describe_output, runtime
 
-__all__ = ["PythonModel", "PythonRuntime", "describe", "runtime"]
+__all__ = ["FILE_NAME", "PythonModel", "PythonRuntime", "describe", "describe_output", "runtime"]

@@ -57,6 +57,11 @@ def signature_of(cls: type) -> Signature:
     return Signature(columns, output=_output(cls, hints))
 
 
+def output_of(cls: type) -> Output:
+    """What the return annotation promises. Raises SignatureMissing or LoadFailed."""
+    return _output(cls, _hints(cls))
+
+
 def _hints(cls: type) -> dict[str, Any]:
     try:
         return get_type_hints(cls.predict)  # type: ignore[attr-defined]

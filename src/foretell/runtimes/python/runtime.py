@@ -7,18 +7,18 @@ import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.core.signature import Column, ColumnType, Signature
+from foretell.core.signature import Column, ColumnType, Output, Signature
 from foretell.core.values import Inputs, Matrix, Outputs, Table
 from foretell.errors import LoadFailed
 from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement, Trust
-from foretell.runtimes.python.annotations import WHOLE, parameters_of, signature_of
-from foretell.runtimes.python.answers import Answers
+from foretell.runtimes.python.annotations import WHOLE, output_of, parameters_of, signature_of
 from foretell.runtimes.python.source import Source
+from foretell.runtimes.returned import Answers
 
 FILE_NAME = "model.py"
 
@@ -28,6 +28,7 @@ _PREDICT = re.compile(rb"\bdef[ \t]+predict[ \t]*\(")
 _DOCUMENTED_CHARS = 200
 _DTYPES = {ColumnType.INTEGER: np.int64, ColumnType.BOOLEAN: np.bool_}
 
+Told = TypeVar("Told")
 Arguments = Callable[[Inputs], Mapping[str, Any]]
 
 
@@ -106,11 +107,20 @@ def describe(path: Path) -> Signature:
 
     Raises MissingLibrary, SignatureMissing or LoadFailed, nothing else.
     """
+    return _asked(path, signature_of)
+
+
+def describe_output(path: Path) -> Output:
+    """What ``predict`` gives for a row, by its return annotation alone; otherwise as ``describe``."""
+    return _asked(path, output_of)
+
+
+def _asked(path: Path, question: Callable[[type], Told]) -> Told:
     source = Source(path)
     cls = source.run()
     try:
         with source.faults(cls.__name__):
-            return signature_of(cls)
+            return question(cls)
     finally:
         source.forget()
 

@@ -1,4 +1,4 @@
-"""What ``predict`` returned as outputs, held against what the signature promises."""
+"""What an author's own ``predict`` returned as outputs, held against what the signature promises."""
 
 from __future__ import annotations
 
