@@ -28,6 +28,7 @@ from foretell.execution.direct import DirectExecutor
 from foretell.execution.prepare import Measured
 from foretell.inference.service import InferenceService
 from foretell.lifecycle.catalog import Catalog, CatalogHolder, Entry
+from foretell.lifecycle.loader import OpenCache, no_cache
 from foretell.lifecycle.servable import Servable
 from foretell.lifecycle.states import State
 from foretell.settings import Settings
@@ -138,7 +139,9 @@ def until(condition: Callable[[], bool]) -> None:
 MakeExecutor = Callable[..., Executor]
 
 
-def light_servable(model: Any, settings: Settings, make_executor: MakeExecutor) -> Servable:
+def light_servable(
+    model: Any, settings: Settings, make_executor: MakeExecutor, open_cache: OpenCache = no_cache
+) -> Servable:
     """``model`` as version v1 of «sum»."""
     codec = JsonCodec()
     limits = settings.limits.body
@@ -154,6 +157,7 @@ def light_servable(model: Any, settings: Settings, make_executor: MakeExecutor) 
         digest="sha256:0",
         model_type="Sum",
         decoders={} if decoders is None else {codec.media_type: decoders},
+        cache=open_cache(Ref("sum", "v1"), "sha256:0", model.signature, None),
     )
 
 
@@ -163,6 +167,7 @@ def running(
     *,
     lane: bool = True,
     make_executor: MakeExecutor = DirectExecutor,
+    open_cache: OpenCache = no_cache,
     **options: Any,
 ) -> Iterator[Running]:
     """Serves ``model`` with the lane or without it. ``options`` are settings, with ``keep_alive_s`` and the like."""
@@ -171,7 +176,7 @@ def running(
 
     @asynccontextmanager
     async def open_services(_: Settings) -> AsyncIterator[Light]:
-        servable = light_servable(model or Sum(), settings, make_executor)
+        servable = light_servable(model or Sum(), settings, make_executor, open_cache)
         holder = CatalogHolder(Catalog.of([Entry(servable.ref, State.READY, None, servable)], "sum"))
         observer, ids = Observed(), Ids()
         way = None

@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-from foretell.settings import FALLBACKS, leaves, variable
+from foretell.settings import leaves
+from foretell.settings_reading import FALLBACKS, variable
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "settings.md"
 

@@ -15,6 +15,10 @@ import structlog
 import uvicorn
 
 from foretell.api.native.doors import single_paths
+from foretell.caching.caches import Caches
+from foretell.caching.policy import CachePolicy
+from foretell.caching.redis import RedisStore
+from foretell.caching.seal import OVERHEAD_BYTES
 from foretell.codecs.base import Codec, Decoders
 from foretell.codecs.csv import codec as csv_codec
 from foretell.codecs.json import codec as json_codec
@@ -28,7 +32,7 @@ from foretell.execution.base import Executor
 from foretell.execution.prepare import ExecutionPolicy, Measured, prepare
 from foretell.inference.service import InferenceService
 from foretell.lifecycle.catalog import Catalog, CatalogHolder
-from foretell.lifecycle.loader import Loader
+from foretell.lifecycle.loader import Loader, OpenCache, no_cache
 from foretell.lifecycle.reconciler import Reconciler
 from foretell.runtimes import registry
 from foretell.runtimes.base import LoadOptions, Model
@@ -74,19 +78,20 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """
     log = _open_log(settings)
     try:
-        holder = CatalogHolder(Catalog(settings.default_model))
-        reconciler = _reconciler(settings, holder)
-        await reconciler.start()
-        ids = Ids()
-        lane = _open_lane(settings, holder, log.observer, ids)
-        service = InferenceService(holder, settings.limits.body, settings.limits.max_queue_s)
-        services = Services(settings, service, reconciler, log.observer, ids, log, time.time(), lane)
-        with _rescan_on_hangup(reconciler), _spared_by_the_collector():
-            try:
-                yield services
-            finally:
-                services.drain()
-                await _closed(reconciler)
+        async with _open_caches(settings) as caches:
+            holder = CatalogHolder(Catalog(settings.default_model))
+            reconciler = Reconciler(local_source(settings), open_loader(settings, caches.cache), holder)
+            await reconciler.start()
+            ids = Ids()
+            lane = _open_lane(settings, holder, log.observer, ids)
+            service = InferenceService(holder, settings.limits.body, settings.limits.max_queue_s)
+            services = Services(settings, service, reconciler, log.observer, ids, log, time.time(), lane)
+            with _rescan_on_hangup(reconciler), _spared_by_the_collector():
+                try:
+                    yield services
+                finally:
+                    services.drain()
+                    await _closed(reconciler)
     finally:
         log.close()
 
@@ -101,7 +106,7 @@ def local_source(settings: Settings) -> LocalSource:
     return LocalSource(settings.models, registry.recognise, settings.trust.allows)
 
 
-def open_loader(settings: Settings) -> Loader:
+def open_loader(settings: Settings, open_cache: OpenCache = no_cache) -> Loader:
     """What loads versions of the local source as the settings say."""
     policy = ExecutionPolicy(settings.execution.mode, settings.execution.max_call_ms, settings.limits.max_waiting_rows)
     limits = settings.limits.body
@@ -119,6 +124,7 @@ def open_loader(settings: Settings) -> Loader:
         prepare=measured,
         decoders=decoders,
         options=LoadOptions(settings.execution.threads),
+        open_cache=open_cache,
     )
 
 
@@ -133,8 +139,26 @@ def _open_log(settings: Settings) -> Log:
     )
 
 
-def _reconciler(settings: Settings, holder: CatalogHolder) -> Reconciler:
-    return Reconciler(local_source(settings), open_loader(settings), holder)
+@asynccontextmanager
+async def _open_caches(settings: Settings) -> AsyncIterator[Caches]:
+    """The caches of this process. A Redis that is not there keeps nobody waiting. Raises OperatorError."""
+    said = settings.cache
+    store = None
+    if said.redis_url is not None and said.models != "none":
+        largest = said.max_entry_bytes + OVERHEAD_BYTES
+        store = RedisStore(said.redis_url, budget_s=said.redis_timeout_ms / 1e3, max_value_bytes=largest)
+    caches = Caches(
+        CachePolicy(said.models, said.ttl_s),
+        max_bytes=said.max_bytes,
+        max_entry_bytes=said.max_entry_bytes,
+        secret=said.signing,
+        remote=store,
+    )
+    await caches.open()
+    try:
+        yield caches
+    finally:
+        await caches.close()
 
 
 def _open_lane(settings: Settings, holder: CatalogHolder, observer: Observer, ids: Ids) -> Lane | None:

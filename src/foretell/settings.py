@@ -1,4 +1,5 @@
-"""The settings: one frozen tree, and the only reader of environment, ``.env`` and ``foretell.toml``.
+"""The settings: one frozen tree. With ``foretell.settings_reading``, the only reader of environment, ``.env`` and
+``foretell.toml``.
 
 What is said in several places is taken from the first of: command line, environment, ``.env``, ``foretell.toml``,
 default. Whatever cannot be used is a SettingsError that lists every fault with the place it stands in.
@@ -8,24 +9,21 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+import secrets
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
-from foretell.core.identity import Ref, closest, name_fault, version_fault
+from foretell.core.cache import LEAST_BYTES, LONGEST_TTL_S, MOST_BYTES, SHORTEST_TTL_S
+from foretell.core.identity import Ref, name_fault, version_fault
 from foretell.core.limits import MAX_QUEUE_S, BodyLimits
 from foretell.errors import SettingsError
+from foretell.settings_reading import RESOLVED, SHOWN_CHARS, Reading, nested
 
-PREFIX = "FORETELL_"
-CONFIG = "FORETELL_CONFIG"
-RESOLVED = "FORETELL_RESOLVED_SETTINGS"
-CONFIG_NAME = "foretell.toml"
-FALLBACKS = {"MODEL_PATH": "models", "HOST": "host", "PORT": "port"}
-NOT_SETTINGS = frozenset({CONFIG, RESOLVED, "FORETELL_DEBUG"})
-
-_SHOWN_CHARS = 64
+_HIDDEN = frozenset({"cache.secret", "cache.redis_url"})
+_OWN_SECRET = secrets.token_hex(32)
 
 
 class Group(BaseModel):
@@ -129,6 +127,54 @@ def _names_a_version(name: str) -> bool:
     return name_fault(model) is None and (not slash or version_fault(version) is None)
 
 
+class Cache(Group):
+    models: Literal["manifest", "all", "none"] | tuple[str, ...] = Field(
+        default="manifest",
+        description="Models whose answers are remembered: whose `manifest` says so, `all`, `none`, or those named.",
+    )
+    ttl_s: float | None = Field(
+        default=None,
+        ge=SHORTEST_TTL_S,
+        le=LONGEST_TTL_S,
+        description="Seconds an answer is remembered; else as the manifest says, else 60.",
+    )
+    max_bytes: int = Field(
+        default=256 * 1024 * 1024,
+        ge=LEAST_BYTES,
+        le=MOST_BYTES,
+        description="Memory for the answers of all models, in each worker.",
+    )
+    max_entry_bytes: int = Field(
+        default=256 * 1024, ge=64, le=64 * 1024 * 1024, description="Largest answer that is remembered."
+    )
+    redis_url: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=4096,
+        description="A Redis in which workers and machines share answers, such as `redis://:password@host:6379/0`.",
+    )
+    redis_timeout_ms: float = Field(
+        default=20.0, ge=1, le=1000, description="Most milliseconds a request waits for Redis."
+    )
+    secret: str | None = Field(
+        default=None,
+        min_length=16,
+        max_length=1024,
+        description="Signs what is put into Redis. "
+        "Machines that share answers need the same; else each start makes its own.",
+    )
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _model_names(cls, models: Any) -> Any:
+        return models if models in ("manifest", "all", "none") else _names(models, "manifest, all, none")
+
+    @property
+    def signing(self) -> str:
+        """The secret; where none is set, one that this process and its workers have."""
+        return self.secret or _OWN_SECRET
+
+
 class Docs(Group):
     enabled: bool = Field(default=True, description="Whether `/docs` and `/openapi.json` are served.")
 
@@ -160,6 +206,7 @@ class Settings(Group):
     errors: Errors = Errors()
     execution: Execution = Execution()
     trust: Trust = Trust()
+    cache: Cache = Cache()
     docs: Docs = Docs()
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
@@ -185,11 +232,7 @@ class Settings(Group):
     def _ready_names(cls, ready: Any) -> Any:
         if ready in ("any", "all"):
             return ready
-        names = [name.strip() for name in ready.split(",")] if isinstance(ready, str) else ready
-        names = [name for name in names if name] if isinstance(names, list | tuple) else []
-        if not names or any(not isinstance(name, str) or name_fault(name) for name in names):
-            raise ValueError("must be any, all, or names of models with commas between them")
-        return tuple(names)
+        return _names(ready, "any, all")
 
     @model_validator(mode="after")
     def _agreement(self) -> Self:
@@ -213,7 +256,7 @@ class Settings(Group):
         directory = Path.cwd() if directory is None else directory
         if RESOLVED in environ and not options:
             return cls._from_export(environ[RESOLVED])
-        reading = Reading(environ, directory)
+        reading = Reading((key for key, _ in leaves()), environ, directory)
         for key, value in (options or {}).items():
             reading.option(key, value)
         return cls._validated(reading)
@@ -223,7 +266,7 @@ class Settings(Group):
         faults = list(reading.faults)
         settings: Self | None = None
         try:
-            settings = cls.model_validate(_nested(reading.values))
+            settings = cls.model_validate(nested(reading.values))
         except ValidationError as error:
             faults += _value_faults(error, reading)
         if faults or settings is None:
@@ -247,7 +290,17 @@ class Settings(Group):
         models = None if self.models is None else self.models.absolute()
         path = None if self.log.path is None else self.log.path.absolute()
         log = self.log.model_copy(update={"path": path})
-        return {RESOLVED: self.model_copy(update={"models": models, "log": log}).model_dump_json()}
+        cache = self.cache.model_copy(update={"secret": self.cache.signing}) if self.cache.redis_url else self.cache
+        return {RESOLVED: self.model_copy(update={"models": models, "log": log, "cache": cache}).model_dump_json()}
+
+
+def _names(given: Any, words: str) -> tuple[str, ...]:
+    """Names of models, from a list or a text with commas. Raises ValueError, which names the ``words`` taken too."""
+    names = [name.strip() for name in given.split(",")] if isinstance(given, str) else given
+    names = [name for name in names if name] if isinstance(names, list | tuple) else []
+    if not names or any(not isinstance(name, str) or name_fault(name) for name in names):
+        raise ValueError(f"must be {words}, or names of models with commas between them")
+    return tuple(names)
 
 
 def leaves(group: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -259,112 +312,6 @@ def leaves(group: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tupl
             yield prefix + name, field
 
 
-def variable(key: str) -> str:
-    """The environment variable of a dotted key: ``limits.timeout_s`` -> ``FORETELL_LIMITS__TIMEOUT_S``."""
-    return PREFIX + key.upper().replace(".", "__")
-
-
-def flag(key: str) -> str:
-    """The option of the command line for a dotted key: ``limits.timeout_s`` -> ``--timeout``."""
-    name = key if key.startswith("log.") else key.rpartition(".")[2]
-    return "--" + name.removesuffix("_s").replace(".", "-").replace("_", "-")
-
-
-class Reading:
-    """Values by dotted key with the place each stands in, lower sources first, and the faults met on the way."""
-
-    def __init__(self, environ: Mapping[str, str], directory: Path) -> None:
-        self.values: dict[str, Any] = {}
-        self.sources: dict[str, str] = {}
-        self.faults: list[str] = []
-        self._keys = {key for key, _ in leaves()}
-        self._toml(environ, directory)
-        file = _dotenv(directory / ".env")
-        for name, key in FALLBACKS.items():
-            for where, variables in ((".env: ", file), ("", environ)):
-                if value := variables.get(name):
-                    self._put(key, value, where + name)
-        self._variables(file, ".env: ")
-        self._variables(environ, "")
-
-    def option(self, key: str, value: Any) -> None:
-        """Takes one option of the command line."""
-        if value is not None:
-            self._put(key, value, flag(key))
-
-    def _put(self, key: str, value: Any, source: str) -> None:
-        self.values[key] = value
-        self.sources[key] = source
-
-    def _toml(self, environ: Mapping[str, str], directory: Path) -> None:
-        import tomllib
-
-        named = environ.get(CONFIG)
-        path = directory / (named or CONFIG_NAME)
-        if not named and not path.exists():
-            return
-        try:
-            document = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            self.faults.append(f"{f'{CONFIG}: ' if named else ''}{named or CONFIG_NAME} cannot be read: {reason}")
-            return
-        self._table(document, "", path)
-
-    def _table(self, table: Mapping[str, Any], prefix: str, path: Path) -> None:
-        groups = {key.partition(".")[0] for key in self._keys if "." in key}
-        for name, value in table.items():
-            key = prefix + name
-            if not prefix and name in groups and isinstance(value, dict):
-                self._table(value, f"{name}.", path)
-            elif key in self._keys:
-                # a path in the file is meant from where the file stands
-                relative = key in ("models", "log.path") and isinstance(value, str)
-                self._put(key, path.parent / value if relative else value, f"{path.name}: {key}")
-            else:
-                options = (self._keys | groups) if not prefix else self._keys
-                kind = "a group of settings, not a value" if key in groups else f"not a setting{_meant(key, options)}"
-                self.faults.append(f"{path.name}: {key[:_SHOWN_CHARS]} is {kind}")
-
-    def _variables(self, variables: Mapping[str, str], where: str) -> None:
-        by_name = {variable(key): key for key in self._keys}
-        for given, value in variables.items():
-            name = given.upper()
-            if not name.startswith(PREFIX) or name in NOT_SETTINGS or not value or _service_link(name, value):
-                continue
-            if name in by_name:
-                self._put(by_name[name], value, where + given)
-            else:
-                meant = _meant(name, [*by_name, CONFIG])
-                self.faults.append(f"{where}{given[:_SHOWN_CHARS]} is not a setting{meant}")
-
-
-def _service_link(name: str, value: str) -> bool:
-    """Whether Kubernetes set the variable for a Service called «foretell», as it does in every pod of the namespace."""
-    if name == "FORETELL_PORT":
-        return value.startswith(("tcp://", "udp://"))
-    return re.fullmatch(r"FORETELL_(SERVICE_(HOST|PORT.*)|PORT_\d+_(TCP|UDP).*)", name) is not None
-
-
-def _dotenv(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    from dotenv import dotenv_values
-
-    return {name: value for name, value in dotenv_values(path, interpolate=False).items() if value}
-
-
-def _nested(values: Mapping[str, Any]) -> dict[str, Any]:
-    tree: dict[str, Any] = {}
-    for key, value in values.items():
-        group, dot, name = key.partition(".")
-        if dot:
-            tree.setdefault(group, {})[name] = value
-        else:
-            tree[key] = value
-    return tree
-
-
 def _value_faults(error: ValidationError, reading: Reading) -> Iterator[str]:
     for fault in error.errors(include_url=False, include_context=False):
         key = ".".join(str(part) for part in fault["loc"])
@@ -372,14 +319,9 @@ def _value_faults(error: ValidationError, reading: Reading) -> Iterator[str]:
         if not key:
             yield message
             continue
-        shown = str(reading.values.get(key))
-        shown = shown if len(shown) <= _SHOWN_CHARS else shown[:_SHOWN_CHARS] + "…"
+        shown = "(hidden)" if key in _HIDDEN else str(reading.values.get(key))
+        shown = shown if len(shown) <= SHOWN_CHARS else shown[:SHOWN_CHARS] + "…"
         yield f"{reading.sources.get(key, key)}: '{shown}' {message}"
-
-
-def _meant(word: str, options: Iterable[str]) -> str:
-    found = closest(word, options)
-    return f"; did you mean {found}?" if found else ""
 
 
 def _listing(faults: list[str]) -> str:

@@ -18,7 +18,8 @@ from foretell.cli import main as entry
 from foretell.cli.report import report
 from foretell.cli.serve import serve
 from foretell.errors import ArtifactError, ForetellError, OperatorError, RequestError, SettingsError
-from foretell.settings import flag, leaves
+from foretell.settings import leaves
+from foretell.settings_reading import flag
 
 
 @pytest.fixture

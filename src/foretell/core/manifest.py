@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
+from foretell.core.cache import CacheOptions
 from foretell.core.execution import ExecutionOptions
 from foretell.core.signature import Signature
 from foretell.errors import ManifestError
@@ -20,7 +21,7 @@ FORMAT = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _KEYS = {
     "format", "runtime", "created_at", "artifacts", "signature", "libraries", "metadata", "statistics", "golden",
-    "execution",
+    "execution", "cache",
 }  # fmt: skip
 
 
@@ -65,6 +66,7 @@ class Manifest:
     golden: tuple[Golden, ...] = ()
     golden_rtol: float = 1e-9
     execution: ExecutionOptions = field(default_factory=ExecutionOptions)
+    cache: CacheOptions = field(default_factory=CacheOptions)
 
     @property
     def digest(self) -> str:
@@ -84,6 +86,8 @@ class Manifest:
                 document[key] = dict(value)
         if execution := self.execution.to_document():
             document["execution"] = execution
+        if cache := self.cache.to_document():
+            document["cache"] = cache
         if self.golden:
             document["golden"] = {"rtol": self.golden_rtol, "examples": [_golden_document(g) for g in self.golden]}
         return document
@@ -116,6 +120,7 @@ class Manifest:
             golden=tuple(_golden(item, i) for i, item in enumerate(golden.get("examples", []))),
             golden_rtol=float(rtol),
             execution=ExecutionOptions.from_document(_table(document, "execution")),
+            cache=CacheOptions.from_document(_table(document, "cache") if "cache" in document else None),
         )
 
 

@@ -7,12 +7,14 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
+from foretell.caching.base import AnswerCache
 from foretell.codecs.base import Codec
 from foretell.core.document import Document
 from foretell.core.limits import MAX_QUEUE_S, BodyLimits
 from foretell.core.validation import bind
-from foretell.core.values import Inputs, Outputs, Row, first_not_finite
+from foretell.core.values import Inputs, Matrix, Outputs, Row, Table, Tensors, assemble, first_not_finite
 from foretell.errors import DeadlineExceeded, Draining, MalformedRequest, ModelFailed, RequestError
 from foretell.execution.admission import refusal
 from foretell.execution.base import Run
@@ -47,12 +49,20 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The answer: exactly the request's rows, the version that gave them, and the batch they ran in."""
+    """The answer: exactly the request's rows, the version that gave them, and the batch they ran in.
+
+    ``cache`` says whether the answer was remembered (no batch ran for it) or not; None where the version has no cache.
+    """
 
     servable: Servable
     outputs: Outputs
     single: bool
     run: Run
+    cache: Literal["hit", "miss"] | None = None
+
+
+NO_RUN = Run(0, 0.0, 0.0)
+"""What ran for an answer that was remembered."""
 
 
 class InferenceService:
@@ -97,14 +107,13 @@ class InferenceService:
             servable.release()
 
     async def _run(self, ask: Ask, servable: Servable, rows: Sequence[Row] | Inputs, count: int) -> Prediction:
-        refused = refusal(servable.executor.prospect(count), ask.deadline_s - time.monotonic(), self._max_queue_s)
-        if refused is not None:
-            raise refused
-        waiting = _Waiting(rows, count, ask.deadline_s)
+        cached: Literal["hit", "miss"] | None = None
         servable.acquire()
         try:
-            servable.executor.submit(waiting)
-            outputs, run = await waiting.answer(ask.deadline_s)
+            if servable.cache is None:
+                outputs, run = await self._submit(servable, rows, count, ask.deadline_s).answer(ask.deadline_s)
+            else:
+                outputs, run, cached = await self._remembered(servable, servable.cache, rows, ask.deadline_s)
         except RequestError:
             raise
         except Exception as error:
@@ -118,7 +127,31 @@ class InferenceService:
             raise _failed(servable, f"gave NaN or infinity for row {row}", "model_gave_no_number")
         servable.served.ordinary += 1
         servable.served.rows += count
-        return Prediction(servable, outputs, not ask.many, run)
+        return Prediction(servable, outputs, not ask.many, run, cached)
+
+    def _submit(self, servable: Servable, rows: Sequence[Row] | Inputs, count: int, deadline_s: float) -> _Waiting:
+        """Hands rows to the version's executor. Raises where they would not be answered in time, or do not fit."""
+        refused = refusal(servable.executor.prospect(count), deadline_s - time.monotonic(), self._max_queue_s)
+        if refused is not None:
+            raise refused
+        waiting = _Waiting(rows, count, deadline_s)
+        servable.executor.submit(waiting)
+        return waiting
+
+    async def _remembered(
+        self, servable: Servable, cache: AnswerCache, rows: Sequence[Row] | Inputs, deadline_s: float
+    ) -> tuple[Outputs, Run, Literal["hit", "miss"]]:
+        """The answer of the version's cache, or of its model through it. Raises what the executor raises."""
+        inputs = rows if isinstance(rows, Matrix | Table | Tensors) else assemble(servable.signature, rows)
+
+        async def compute() -> tuple[Outputs, Run]:
+            # whoever waits watches its own clock: once it runs, a call goes on for those who have more time
+            return await self._submit(servable, inputs, inputs.count, deadline_s).ended()
+
+        answered = await cache.answer(inputs, deadline_s, compute)
+        if answered.ran is None:
+            return answered.outputs, NO_RUN, "hit"
+        return answered.outputs, answered.ran, "miss"
 
     def _refuse_extremes(self, ask: Ask, servable: Servable) -> None:
         """Where a model has failed: raises InvalidInput if the rows hold numbers beyond what models compute in.
@@ -210,12 +243,17 @@ class _Waiting:
         loop = asyncio.get_running_loop()
         timer = loop.call_later(max(0.0, deadline_s - time.monotonic()), self._expire)
         try:
+            return await self.ended()
+        finally:
+            timer.cancel()
+
+    async def ended(self) -> tuple[Outputs, Run]:
+        """The answer, whenever it comes."""
+        try:
             return await self._future
         except asyncio.CancelledError:
             self.abandoned = True
             raise
-        finally:
-            timer.cancel()
 
     def _expire(self) -> None:
         if not self._future.done():

@@ -11,7 +11,10 @@ from dataclasses import dataclass, replace
 
 import structlog
 
+from foretell.caching.base import AnswerCache
 from foretell.codecs.base import Decoders
+from foretell.core.cache import CacheOptions
+from foretell.core.identity import Ref
 from foretell.core.signature import Signature
 from foretell.core.values import Inputs
 from foretell.errors import ArtifactError, IntegrityError, LoadFailed, UntrustedArtifact
@@ -32,6 +35,14 @@ Prepare = Callable[[Model, Signature, Inputs, bool], Awaitable[tuple[Executor, C
 
 The last argument says that the model is known to refuse these rows, so that what it raises on them is no failure.
 """
+
+
+OpenCache = Callable[[Ref, str, Signature, CacheOptions | None], AnswerCache | None]
+"""The cache of a version with this digest, whose manifest says this of it; None where it is to have none."""
+
+
+def no_cache(*_: object) -> None:
+    """An ``OpenCache`` of a server that remembers nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +111,14 @@ class Loader:
         prepare: Prepare,
         decoders: Callable[[Signature], Mapping[str, Decoders]],
         options: LoadOptions | None = None,
+        open_cache: OpenCache = no_cache,
     ) -> None:
         self._open_files = open_files
         self._get_runtime = get_runtime
         self._prepare = prepare
         self._decoders = decoders
         self._options = options or LoadOptions()
+        self._open_cache = open_cache
 
     async def load(self, found: Found, on_loaded: Callable[[], None] = lambda: None) -> Servable:
         """A version that may answer. ``on_loaded`` is called between loading and trying.
@@ -157,6 +170,9 @@ class Loader:
             parameters=model.parameters,
             manifest=found.manifest,
             decoders=self._decoders(model.signature),
+            cache=self._open_cache(
+                found.ref, loaded.digest, model.signature, found.manifest.cache if found.manifest else None
+            ),
             example=trial.features,
             stamp=found.stamp,
             load_s=load_s,

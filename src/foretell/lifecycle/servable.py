@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from foretell.caching.base import AnswerCache
 from foretell.codecs.base import Decoders
 from foretell.core.identity import Ref
 from foretell.core.manifest import Manifest
@@ -46,7 +47,8 @@ class Servable:
     Everything but leases, counts and state stays as it was made. ``digest`` is the version's (see
     ``foretell.core.manifest.digest``); ``example`` is one row as a caller would send it in ``features``, or None where
     none could be made; ``decoders`` are the fast ways of the codecs that have one, by media type; ``threads`` of
-    native libraries were set when the model was loaded. ``stamp`` and ``load_s`` are the source's and the loader's.
+    native libraries were set when the model was loaded; ``cache`` remembers its answers, where it has
+    one. ``stamp`` and ``load_s`` are the source's and the loader's.
 
     Whoever predicts holds a *lease* from before ``executor.submit`` until the answer: after ``retire`` the executor and
     the model are closed when the last lease has ended, never before. All methods are called from the event loop's
@@ -64,6 +66,7 @@ class Servable:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     manifest: Manifest | None = None
     decoders: Mapping[str, Decoders] = field(default_factory=dict)
+    cache: AnswerCache | None = None
     example: Any = None
     loaded_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     stamp: str = ""
@@ -129,7 +132,12 @@ class Servable:
         self._closing = asyncio.get_running_loop().create_task(self._close(), name=f"close {self.ref}")
 
     async def _close(self) -> None:
-        """Closes the executor, then the model. A model that fails to close is reported and is gone all the same."""
+        """Forgets its answers, closes the executor, then the model.
+
+        A model that fails to close is reported and is gone all the same.
+        """
+        if self.cache is not None:
+            self.cache.close()
         try:
             await self.executor.close()
             await asyncio.to_thread(self.model.close)

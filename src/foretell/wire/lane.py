@@ -49,10 +49,13 @@ class Lane:
         self.closed = False
 
     def refresh(self, catalog: Catalog) -> None:
-        """Opens a door for every path of a version that the lane can answer; the old doors finish what they hold."""
+        """Opens a door for every path of a version that the lane can answer; the old doors finish what they hold.
+
+        Versions whose answers are remembered have none: the service looks there first.
+        """
         doors: dict[bytes, Door] = {}
         for path, (servable, route) in self._paths(catalog).items():
-            if JSON in servable.decoders and writable(servable.signature.output):
+            if servable.cache is None and JSON in servable.decoders and writable(servable.signature.output):
                 doors[path] = Door(servable, route, self)
         self.doors = doors
         if self.closed:  # asked afterwards: a signal handler may close at any time

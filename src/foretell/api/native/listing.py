@@ -131,6 +131,7 @@ def _servable_details(servable: Servable) -> dict[str, Any]:
         "parameters": dict(servable.parameters),
         "metadata": dict(servable.metadata),
         "libraries": dict(servable.libraries),
+        "cache": None if servable.cache is None else dict(servable.cache.to_document()),
         "execution": {
             "mode": servable.executor.mode,
             "waiting_rows": servable.executor.waiting_rows,

@@ -59,6 +59,13 @@ _READ_PROBLEMS = {"model": (404,), "model_version": (404, 503), "model_info": (4
 _NAME: Schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"}
 _REQUEST_ID_HEADER = {"X-Request-ID": {"description": "The caller's own, or ours.", "schema": {"type": "string"}}}
 
+_CACHE_HEADER = {
+    "X-Cache": {
+        "description": "Whether the answer was remembered; absent for models without a cache.",
+        "schema": {"type": "string", "enum": ["hit", "miss"]},
+    }
+}
+
 
 class Target(NamedTuple):
     """The model a predict operation is described for: its newest ready version, and what ``model_version`` may name."""
@@ -112,7 +119,7 @@ def _predict(target: Target | None, *, many: bool) -> Schema:
         "responses": {
             "200": {
                 "description": "The predictions." if many else "The prediction.",
-                "headers": _REQUEST_ID_HEADER,
+                "headers": {**_REQUEST_ID_HEADER, **_CACHE_HEADER},
                 "content": answer,
             },
             **{str(status): _problem(status) for status in _PROBLEMS},

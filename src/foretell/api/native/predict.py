@@ -32,6 +32,7 @@ UNWATCHED_S = 0.01
 UNWATCHED_BYTES = 64 * 1024
 CSV_HEADER = f"{CSV}; charset=utf-8; header=present"
 _MANY_ROWS = 2000  # writing more on the loop would hold it
+_X_CACHE = {"hit": (b"x-cache", b"hit"), "miss": (b"x-cache", b"miss")}
 
 
 async def predict_single(request: Request) -> Answer:
@@ -61,7 +62,10 @@ async def _predict(request: Request, *, many: bool) -> Answer:
     _note(exchange, prediction)
     if faults := check_options(options, prediction.servable):
         raise invalid_options(faults)
-    return await _answer(exchange, prediction, answering, options)
+    answer = await _answer(exchange, prediction, answering, options)
+    if prediction.cache is not None:
+        answer.raw_headers.append(_X_CACHE[prediction.cache])
+    return answer
 
 
 def _formats(exchange: Exchange, codecs: tuple[Codec, ...], *, many: bool) -> tuple[Codec, Mapping[str, str], Codec]:
@@ -137,7 +141,7 @@ def _note(exchange: Exchange, prediction: Prediction) -> None:
     exchange.version = prediction.servable.ref.version
     exchange.rows = prediction.outputs.count
     exchange.batch_rows = prediction.run.rows
-    exchange.inference_ms = prediction.run.duration_s * 1e3
+    exchange.inference_ms = None if prediction.cache == "hit" else prediction.run.duration_s * 1e3
 
 
 async def _answer(exchange: Exchange, prediction: Prediction, answering: Codec, options: Options) -> Answer:

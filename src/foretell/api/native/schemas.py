@@ -71,6 +71,27 @@ _DETAILS: dict[str, Schema] = {
     "parameters": _ANY_OBJECT,
     "metadata": _ANY_OBJECT,
     "libraries": {"type": "object", "additionalProperties": _TEXT},
+    "cache": {
+        **_object(
+            {
+                "hits": {**_COUNT, "description": "Answers that the model was not asked for, in this worker."},
+                "misses": {**_COUNT, "description": "Answers that it was asked for."},
+                "shared": {**_COUNT, "description": "Hits that waited for the answer to an equal request."},
+                "errors": {**_COUNT, "description": "Lookups that failed, and answers that could not be kept."},
+                "rejected": {**_COUNT, "description": "Values of the shared store that were not believed."},
+                "entries": _COUNT,
+                "bytes": _COUNT,
+                "max_bytes": _COUNT,
+                "ttl_s": {"type": "number"},
+                "shared_store": {
+                    **_object({"name": _TEXT, "available": _FLAG}),
+                    "type": ["object", "null"],
+                },
+            }
+        ),
+        "type": ["object", "null"],
+        "description": "Null where answers of this version are not remembered.",
+    },
     "execution": _object(
         {
             "mode": {"type": "string", "enum": ["direct", "threaded"]},

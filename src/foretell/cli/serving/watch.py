@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from foretell.settings import CONFIG_NAME
+from foretell.settings_reading import CONFIG_NAME
 
 Stamp = tuple[int, int, int]
 

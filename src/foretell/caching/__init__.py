@@ -1,0 +1,1 @@
+"""Answers remembered: repeated questions are answered without the model. Off unless asked for."""
