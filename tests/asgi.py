@@ -12,9 +12,11 @@ import numpy as np
 from starlette.testclient import TestClient
 
 from foretell.api.app import create_app
+from foretell.bootstrap import STREAMS
 from foretell.codecs.base import Codec
 from foretell.codecs.csv import CsvCodec
 from foretell.codecs.json import JsonCodec
+from foretell.codecs.stream.base import StreamFormat
 from foretell.core.identity import Ref
 from foretell.core.ids import Ids
 from foretell.core.signature import Column, ColumnType, Label, Output, Signature
@@ -107,6 +109,7 @@ class Light:
     started_at: float = field(default_factory=time.time)
     lane: None = None
     codecs: tuple[Codec, ...] = (JsonCodec(), CsvCodec())
+    streams: tuple[StreamFormat, ...] = STREAMS
 
 
 def ready(name: str, model: Model, settings: Settings | None = None, executor: Make = DirectExecutor) -> Entry:

@@ -15,9 +15,11 @@ import uvicorn
 
 from foretell.api.app import create_app
 from foretell.api.native.doors import single_paths
+from foretell.bootstrap import STREAMS
 from foretell.codecs.base import Codec
 from foretell.codecs.csv import CsvCodec
 from foretell.codecs.json import JsonCodec
+from foretell.codecs.stream.base import StreamFormat
 from foretell.core.identity import Ref
 from foretell.core.ids import Ids
 from foretell.core.signature import Column, Output, Signature
@@ -98,6 +100,7 @@ class Light:
     lane: Lane | None
     servable: Servable
     codecs: tuple[Codec, ...] = (JsonCodec(), CsvCodec())
+    streams: tuple[StreamFormat, ...] = STREAMS
 
     def drain(self) -> None:
         """Refuses new work from here on, as ``bootstrap.Services`` does."""

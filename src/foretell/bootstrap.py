@@ -24,6 +24,9 @@ from foretell.codecs.csv import codec as csv_codec
 from foretell.codecs.json import codec as json_codec
 from foretell.codecs.json import ndjson_codec
 from foretell.codecs.npy import codec as npy_codec
+from foretell.codecs.stream.base import StreamFormat
+from foretell.codecs.stream.csv import CsvFormat
+from foretell.codecs.stream.ndjson import NdjsonFormat
 from foretell.core.ids import Ids
 from foretell.core.signature import Signature
 from foretell.core.values import Inputs
@@ -45,6 +48,7 @@ from foretell.wire.tested import TESTED_UVICORN, lane_supported
 
 CLOSE_S = 3.0
 CODECS: tuple[Codec, ...] = (json_codec, csv_codec, ndjson_codec, npy_codec)
+STREAMS: tuple[StreamFormat, ...] = (NdjsonFormat(json_codec), CsvFormat(csv_codec))
 
 _log = structlog.get_logger("foretell")
 
@@ -62,6 +66,7 @@ class Services:
     started_at: float
     lane: Lane | None
     codecs: tuple[Codec, ...] = CODECS
+    streams: tuple[StreamFormat, ...] = STREAMS
 
     def drain(self) -> None:
         """Takes no new work from here on: readiness goes red, accepted work ends."""
@@ -84,7 +89,9 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             await reconciler.start()
             ids = Ids()
             lane = _open_lane(settings, holder, log.observer, ids)
-            service = InferenceService(holder, settings.limits.body, settings.limits.max_queue_s)
+            service = InferenceService(
+                holder, settings.limits.body, settings.limits.max_queue_s, settings.limits.max_streams
+            )
             services = Services(settings, service, reconciler, log.observer, ids, log, time.time(), lane)
             with _rescan_on_hangup(reconciler), _spared_by_the_collector():
                 try:

@@ -55,6 +55,24 @@ class Limits(Group):
         default=32, ge=4, le=256, description="Deepest nesting of arrays and objects in a JSON body."
     )
 
+    max_streams: int = Field(
+        default=64, ge=1, le=10_000, description="Streams one process answers at a time; beyond it they get 503."
+    )
+    max_row_bytes: int = Field(
+        default=1024 * 1024,
+        ge=1024,
+        description="Longest line or record of a stream, in bytes; a longer one is faulty.",
+    )
+    max_record_batch_bytes: int = Field(
+        default=32 * 1024 * 1024, ge=1024, description="Largest record batch of an Arrow stream, in bytes."
+    )
+    stream_idle_s: float = Field(
+        default=30.0,
+        gt=0,
+        le=86_400,
+        description="Seconds a stream may stand still in either direction; it may last as long as it moves.",
+    )
+
     @property
     def body(self) -> BodyLimits:
         """The bounds on one request body."""

@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 from foretell.codecs.base import Codec
+from foretell.codecs.stream.base import StreamFormat
 from foretell.core.ids import Ids
 from foretell.inference.service import InferenceService
 from foretell.settings import Settings
@@ -27,6 +28,11 @@ class Services(Protocol):
     @property
     def codecs(self) -> tuple[Codec, ...]:
         """What bodies are read in; the first is what a body without a content type is taken for."""
+        ...
+
+    @property
+    def streams(self) -> tuple[StreamFormat, ...]:
+        """What streams are read and written in."""
         ...
 
     @property

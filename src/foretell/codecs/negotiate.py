@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Protocol, TypeVar
 
-from foretell.codecs.base import Codec
 from foretell.core.faults import clip
 from foretell.errors import NotAcceptable, UnsupportedMediaType
 
@@ -20,14 +20,30 @@ _WEIGHT = re.compile(r"[01](?:\.[0-9]{0,3})?|\.[0-9]{1,3}")
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-def offered(codecs: Sequence[Codec], *, many: bool) -> tuple[Codec, ...]:
+class Format(Protocol):
+    """What is negotiated about a codec, or a format of streams; see ``codecs.base.Codec``."""
+
+    @property
+    def media_type(self) -> str: ...
+
+    @property
+    def single(self) -> bool: ...
+
+    @property
+    def missing(self) -> str | None: ...
+
+
+F = TypeVar("F", bound=Format)
+
+
+def offered(codecs: Sequence[F], *, many: bool) -> tuple[F, ...]:
     """Those of ``codecs`` that a path for many rows, or for one, reads and writes, their libraries being there."""
     return tuple(codec for codec in codecs if (many or codec.single) and codec.missing is None)
 
 
 def request_codec(
-    content_type: str | None, content_encoding: str | None, codecs: Sequence[Codec], *, many: bool = True
-) -> tuple[Codec, Mapping[str, str]]:
+    content_type: str | None, content_encoding: str | None, codecs: Sequence[F], *, many: bool = True
+) -> tuple[F, Mapping[str, str]]:
     """The codec for a ``Content-Type`` and the type's parameters, names in lower case; ``many`` on a batch path.
 
     No content type, or an empty one, is JSON; so is any ``application/*+json``. Only UTF-8 (and its part US-ASCII) is
@@ -48,7 +64,7 @@ def request_codec(
     return served[kind], parameters
 
 
-def _unsupported(kind: str, served: tuple[str, ...], codecs: Sequence[Codec]) -> UnsupportedMediaType:
+def _unsupported(kind: str, served: tuple[str, ...], codecs: Sequence[Format]) -> UnsupportedMediaType:
     if kind == FORM:
         detail = "The body came as a form, which is what curl sends unless told otherwise."
         return UnsupportedMediaType(detail, hint=f"add the header: -H 'content-type: {JSON}'")
@@ -109,7 +125,7 @@ def _unquoted(value: str) -> str:
     return "".join(plain)
 
 
-def answer_codec(accept: str | None, codecs: Sequence[Codec], *, many: bool = True) -> Codec:
+def answer_codec(accept: str | None, codecs: Sequence[F], *, many: bool = True) -> F:
     """The codec to answer by: of those offered, best first, the one whose media type the caller likes most.
 
     A missing, empty or entirely unreadable ``Accept`` takes anything. The most specific range that fits decides a

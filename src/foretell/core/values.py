@@ -11,7 +11,7 @@ tensors  named arrays, the first axis being the batch
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -117,6 +117,16 @@ class Outputs:
             None if self.probabilities is None else self.probabilities[start:stop],
         )
 
+    def rows(self, chosen: NDArray[Any]) -> Outputs:
+        """The rows that ``chosen``, a mask or positions, names."""
+        return Outputs(
+            self.output,
+            None if self.indices is None else self.indices[chosen],
+            None if self.values is None else self.values[chosen],
+            None if self.tensors is None else {name: array[chosen] for name, array in self.tensors.items()},
+            None if self.probabilities is None else self.probabilities[chosen],
+        )
+
     @cached_property
     def listed(self) -> Listed:
         """The rows as lists, made once for everyone who shares this batch."""
@@ -162,16 +172,28 @@ def display_names(output: Output) -> tuple[str, ...] | None:
 
 def first_not_finite(outputs: Outputs) -> int | None:
     """The first row whose answer holds NaN or an infinity, for which JSON has no number; None where there is none."""
+    for finite in _finite_masks(outputs):
+        if not finite.all():
+            return int(np.argmin(finite))
+    return None
+
+
+def finite_rows(outputs: Outputs) -> NDArray[np.bool_]:
+    """By row, whether its answer holds neither NaN nor an infinity."""
+    finite = np.ones(outputs.count, dtype=np.bool_)
+    for mask in _finite_masks(outputs):
+        finite &= mask
+    return finite
+
+
+def _finite_masks(outputs: Outputs) -> Iterator[NDArray[np.bool_]]:
     for array in (outputs.probabilities, outputs.values, *(outputs.tensors or {}).values()):
         if array is None or array.dtype.kind not in "fO":
             continue
         if array.dtype.kind == "O":
-            finite = np.array([_finite(value) for value in array.tolist()], dtype=np.bool_)
+            yield np.array([_finite(value) for value in array.tolist()], dtype=np.bool_)
         else:
-            finite = np.isfinite(array).reshape(len(array), -1).all(axis=1)
-        if not finite.all():
-            return int(np.argmin(finite))
-    return None
+            yield np.isfinite(array).reshape(len(array), -1).all(axis=1)
 
 
 def _finite(value: Any) -> bool:

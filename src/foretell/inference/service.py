@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from foretell.caching.base import AnswerCache
 from foretell.codecs.base import Codec
+from foretell.codecs.stream.base import Answered, Chunk
 from foretell.core.document import Document
 from foretell.core.limits import MAX_QUEUE_S, BodyLimits
 from foretell.core.validation import bind
 from foretell.core.values import Inputs, Matrix, Outputs, Row, Table, Tensors, assemble, first_not_finite
-from foretell.errors import DeadlineExceeded, Draining, MalformedRequest, ModelFailed, RequestError
+from foretell.errors import DeadlineExceeded, Draining, MalformedRequest, ModelFailed, QueueFull, RequestError
 from foretell.execution.admission import refusal
 from foretell.execution.base import Run
+from foretell.inference.calls import Waiting
+from foretell.inference.stream import StreamRun
 from foretell.lifecycle.catalog import Catalog, CatalogHolder
 from foretell.lifecycle.servable import Servable
 
@@ -71,10 +75,14 @@ class InferenceService:
     ``max_queue_s`` is the longest a request may have to wait for its turn.
     """
 
-    def __init__(self, catalogs: CatalogHolder, limits: BodyLimits, max_queue_s: float = MAX_QUEUE_S) -> None:
+    def __init__(
+        self, catalogs: CatalogHolder, limits: BodyLimits, max_queue_s: float = MAX_QUEUE_S, max_streams: int = 64
+    ) -> None:
         self._catalogs = catalogs
         self._limits = limits
         self._max_queue_s = max_queue_s
+        self._max_streams = max_streams
+        self._streams = 0
         self._readers = ThreadPoolExecutor(READING_AT_ONCE, thread_name_prefix="read-body")
         self.draining = False
 
@@ -129,12 +137,12 @@ class InferenceService:
         servable.served.rows += count
         return Prediction(servable, outputs, not ask.many, run, cached)
 
-    def _submit(self, servable: Servable, rows: Sequence[Row] | Inputs, count: int, deadline_s: float) -> _Waiting:
+    def _submit(self, servable: Servable, rows: Sequence[Row] | Inputs, count: int, deadline_s: float) -> Waiting:
         """Hands rows to the version's executor. Raises where they would not be answered in time, or do not fit."""
         refused = refusal(servable.executor.prospect(count), deadline_s - time.monotonic(), self._max_queue_s)
         if refused is not None:
             raise refused
-        waiting = _Waiting(rows, count, deadline_s)
+        waiting = Waiting(rows, count, deadline_s)
         servable.executor.submit(waiting)
         return waiting
 
@@ -152,6 +160,35 @@ class InferenceService:
         if answered.ran is None:
             return answered.outputs, NO_RUN, "hit"
         return answered.outputs, answered.ran, "miss"
+
+    @contextmanager
+    def stream_lease(self, model: str | None, version: str | None) -> Iterator[Servable]:
+        """The version that answers a stream, leased for as long as the block lasts.
+
+        Raises QueueFull where as many streams as may are open, and what ``Catalog.resolve`` raises.
+        """
+        servable = self._catalogs.current.resolve(model, version)
+        if self.draining:
+            raise Draining("The server is stopping and takes no new work. Another instance will answer; try again.")
+        if self._streams >= self._max_streams:
+            raise QueueFull(f"{self._streams} streams are open, and no more may be (limits.max_streams).")
+        servable.acquire()
+        self._streams += 1
+        try:
+            yield servable
+            servable.served.ordinary += 1
+        finally:
+            self._streams -= 1
+            servable.release()
+
+    def predict_stream(
+        self, servable: Servable, chunks: AsyncIterator[Chunk], call_s: float
+    ) -> AsyncGenerator[Answered, None]:
+        """The chunks of one stream with their answers, in order; see ``StreamRun``. The caller holds a stream lease.
+
+        Every chunk goes to the executor as a call of its own, so that other requests get their turns between.
+        """
+        return StreamRun(servable, call_s).answers(chunks)
 
     def _refuse_extremes(self, ask: Ask, servable: Servable) -> None:
         """Where a model has failed: raises InvalidInput if the rows hold numbers beyond what models compute in.
@@ -215,49 +252,3 @@ def _named_in_body(catalog: Catalog, servable: Servable, document: Document, ask
             title="Path and body name different versions",
         )
     return meant
-
-
-class _Waiting:
-    """A call whose owner awaits its answer."""
-
-    __slots__ = ("_future", "abandoned", "count", "deadline_s", "rows")
-
-    def __init__(self, rows: Sequence[Row] | Inputs, count: int, deadline_s: float) -> None:
-        self.rows = rows
-        self.count = count
-        self.deadline_s = deadline_s
-        self.abandoned = False
-        self._future: asyncio.Future[tuple[Outputs, Run]] = asyncio.get_running_loop().create_future()
-
-    def complete(self, outputs: Outputs, start: int, run: Run) -> None:
-        if not self._future.done():
-            whole = start == 0 and outputs.count == self.count
-            self._future.set_result((outputs if whole else outputs.part(start, start + self.count), run))
-
-    def fail(self, error: Exception) -> None:
-        if not self._future.done():
-            self._future.set_exception(error)
-
-    async def answer(self, deadline_s: float) -> tuple[Outputs, Run]:
-        """The answer, or DeadlineExceeded. Whoever stops waiting, for whichever reason, abandons the call."""
-        loop = asyncio.get_running_loop()
-        timer = loop.call_later(max(0.0, deadline_s - time.monotonic()), self._expire)
-        try:
-            return await self.ended()
-        finally:
-            timer.cancel()
-
-    async def ended(self) -> tuple[Outputs, Run]:
-        """The answer, whenever it comes."""
-        try:
-            return await self._future
-        except asyncio.CancelledError:
-            self.abandoned = True
-            raise
-
-    def _expire(self) -> None:
-        if not self._future.done():
-            self.abandoned = True
-            self._future.set_exception(
-                DeadlineExceeded("The time allowed for this request passed before the model answered.")
-            )

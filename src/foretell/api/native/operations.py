@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from foretell.api.native.parameters import MAX_TOP_K
 from foretell.api.native.schemas import Schema, ref
+from foretell.api.native.stream_operation import stream_operation
 from foretell.api.problems import MEDIA_TYPE
 from foretell.core.limits import BodyLimits
 from foretell.core.schema import request_schema, response_schema
@@ -24,6 +25,9 @@ _SUMMARIES = {
     "predict_batch_model": "Many predictions from a named model",
     "predict_version": "One prediction from a named version",
     "predict_batch_version": "Many predictions from a named version",
+    "predict_stream": "Predictions without end",
+    "predict_stream_model": "Predictions without end from a named model",
+    "predict_stream_version": "Predictions without end from a named version",
     "predict_default_version": "One prediction from a version of the default model",
     "models": "All models",
     "model": "One model",
@@ -97,6 +101,9 @@ def operation(name: str, path: str, target: Target | None, *, own: bool = False)
     }
     if not name.startswith("predict"):
         return {**described, "responses": _read_responses(name)}
+    if "stream" in name:
+        made = stream_operation(_REQUEST_ID_HEADER, {str(status): _problem(status) for status in _PROBLEMS})
+        return {**described, **made, "parameters": described["parameters"] + made["parameters"]}
     target = None if "{model}" in path else target
     if target is None or target.servable.signature.output.probabilities:
         described["parameters"] += _PREDICT_PARAMETERS

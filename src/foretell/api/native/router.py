@@ -13,6 +13,7 @@ from foretell.api.answers import Answer, document_answer
 from foretell.api.middleware.context import exchange_of
 from foretell.api.native import listing
 from foretell.api.native.predict import predict_batch, predict_single
+from foretell.api.native.stream import predict_stream
 from foretell.lifecycle.catalog import Catalog
 
 Endpoint = Callable[[Request], Awaitable[Answer]]
@@ -43,9 +44,11 @@ def _predict_paths(prefix: str) -> Iterator[Path]:
         yield Path("POST", f"{base}/predict", predict_single, "predict")
         yield Path("POST", f"{base}/predict/batch", predict_batch, "predict_batch")
         yield Path("POST", f"{base}/predict_batch", predict_batch, "predict_batch_alias")
+        yield Path("POST", f"{base}/predict/stream", predict_stream, "predict_stream")
     for base, suffix in ((named, "_model"), (versioned, "_version")):
         yield Path("POST", f"{base}/predict", predict_single, f"predict{suffix}")
         yield Path("POST", f"{base}/predict/batch", predict_batch, f"predict_batch{suffix}")
+        yield Path("POST", f"{base}/predict/stream", predict_stream, f"predict_stream{suffix}")
     for base in (prefix, ""):
         yield Path("POST", f"{base}/predict/{{version}}", predict_single, "predict_default_version")
 

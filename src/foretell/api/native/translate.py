@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import time
 from typing import Any
 
@@ -16,14 +15,12 @@ import numpy as np
 import orjson
 
 from foretell.api.native.columns import PLAIN, Options, answer_columns, top_classes
+from foretell.core.formulas import no_formula
 from foretell.core.identity import Ref
 from foretell.core.values import Outputs, display_names
 
 JSON = "application/json"
 CSV = "text/csv"
-
-_NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def single_json(
@@ -121,6 +118,4 @@ def _cell(value: Any) -> Any:
         return "true" if value else "false"
     if isinstance(value, list | tuple | dict):
         return orjson.dumps(value).decode()
-    if isinstance(value, str) and value.startswith(_FORMULA) and not _NUMBER.fullmatch(value):
-        return "'" + value
-    return value
+    return no_formula(value) if isinstance(value, str) else value
