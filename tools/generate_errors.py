@@ -13,6 +13,8 @@ from foretell.errors import ArtifactError, ForetellError, OperatorError, Packagi
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "errors.md"
 
 NARROWED = {
+    "bad_row": (422, "A row of a stream is wrong and `on_error=fail` was asked for"),
+    "client_too_slow": (200, "The caller of a stream did not read its answers; in the log only"),
     "client_disconnected": (499, "The caller went away before the answer; in the log only"),
     "default_model_ambiguous": (400, "Several models and none is the default; the answer lists them"),
     "invalid_parameter": (400, "A query parameter is unknown, repeated, or has a value that cannot be"),

@@ -15,7 +15,7 @@ import pytest
 from foretell.execution.threaded import ThreadedExecutor
 from tests.serving import Running, Sum, running
 from tests.tooling import find_tool
-from tests.wire import Wire, post
+from tests.wire import Wire
 
 PATH = "/api/v1/models/sum/predict/stream"
 
@@ -249,12 +249,11 @@ def test_streams_do_not_keep_single_predictions_waiting(server: Running) -> None
             assert wire.answer().json["prediction"] == 12.0
 
 
-@pytest.mark.skipif(find_tool("curl") is None, reason="curl is not installed")
 def test_curl_uploads_a_file_of_any_size(server: Running, tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text("x,y\n" + "1,2\n" * 100_000, encoding="utf-8")
     url = f"http://127.0.0.1:{server.port}{PATH}"
-    command = ["curl", "-sS", "--fail", "-X", "POST", "-T", str(rows), "-H", "content-type: text/csv", url]
+    command = [find_tool("curl"), "-sS", "--fail", "-X", "POST", "-T", str(rows), "-H", "content-type: text/csv", url]
     answer = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
     assert answer.count(b"1,2,12.0,\n") == 100_000
 
