@@ -58,7 +58,7 @@ def test_an_unknown_model_is_a_404_that_lists_the_known_ones(api: Api, path: str
     assert document["errors"][0]["suggestion"] == "shop"
 
 
-@pytest.mark.parametrize("path", ["/api/v1/models/shop/versions/v3/predict", "/predict/v3", "/predict/stream"])
+@pytest.mark.parametrize("path", ["/api/v1/models/shop/versions/v3/predict", "/predict/v3"])
 def test_an_unknown_version_is_a_404_that_lists_the_known_ones(api: Api, path: str) -> None:
     assert "v1" in problem(api.client.post(path), 404, "unknown_version")["detail"]
 
