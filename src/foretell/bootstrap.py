@@ -89,9 +89,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             await reconciler.start()
             ids = Ids()
             lane = _open_lane(settings, holder, log.observer, ids)
-            service = InferenceService(
-                holder, settings.limits.body, settings.limits.max_queue_s, settings.limits.max_streams
-            )
+            limits = settings.limits
+            service = InferenceService(holder, limits.body, limits.max_queue_s, limits.max_streams)
             services = Services(settings, service, reconciler, log.observer, ids, log, time.time(), lane)
             with _rescan_on_hangup(reconciler), _spared_by_the_collector():
                 try:

@@ -13,7 +13,7 @@ import pytest
 from foretell.codecs.stream.base import Answered, Chunk
 from foretell.core.values import Inputs, Matrix, Outputs
 from foretell.errors import DeadlineExceeded, Draining, MalformedRequest, QueueFull, UnknownModel
-from foretell.execution.base import Call, Run
+from foretell.execution.base import Call, Prospect, Run
 from foretell.inference.service import InferenceService
 from foretell.inference.stream import IN_FLIGHT, StreamRun
 from foretell.lifecycle.catalog import Catalog, CatalogHolder, Entry
@@ -48,6 +48,10 @@ class Held:
     def __init__(self, *_: Any, **__: Any) -> None:
         self.calls: list[Call] = []
         self.refusing = 0
+        self.row_s = 0.0
+
+    def prospect(self, rows: int) -> Prospect:
+        return Prospect(1.0, 1.0 + rows * self.row_s)
 
     def submit(self, call: Call) -> None:
         if self.refusing:
@@ -65,14 +69,12 @@ class Held:
 
 
 def servable(model: Any = None, executor: Any = None) -> Servable:
-    settings = Settings()
-    if executor is None:
-        return light_servable(model or Sum(), settings, _Direct)
-    return light_servable(model or Sum(), settings, lambda *_, **__: executor)
+    model = model or Sum()
+    return light_servable(model, Settings(), lambda *_, **__: executor or _Direct(model))
 
 
 class _Direct(Held):
-    def __init__(self, model: Any, **_: Any) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self._model = model
         self.sizes: list[int] = []
@@ -182,6 +184,14 @@ def test_what_came_before_a_fault_of_the_stream_is_answered_first() -> None:
     run(scenario())
 
 
+def test_a_slow_model_gets_a_chunk_in_parts_that_others_can_go_between() -> None:
+    direct = _Direct(Sum())
+    direct.row_s = 0.03
+    [found] = answers(servable(executor=direct), chunk(0, list(range(10))))
+    assert values(found) == [10.0 * x + 1 for x in range(10)]
+    assert direct.sizes == [3, 3, 3, 1]
+
+
 def test_a_full_queue_is_waited_for_within_the_time_of_a_call() -> None:
     held = Held()
     held.refusing = 2
@@ -208,7 +218,7 @@ def test_a_model_that_does_not_answer_ends_the_stream_at_the_deadline() -> None:
 
 def service(target: Servable, max_streams: int = 2) -> InferenceService:
     holder = CatalogHolder(Catalog.of([Entry(target.ref, State.READY, None, target)], "sum"))
-    return InferenceService(holder, Settings().limits.body, max_streams)
+    return InferenceService(holder, Settings().limits.body, max_streams=max_streams)
 
 
 def test_a_stream_holds_a_lease_and_there_are_only_so_many() -> None:

@@ -23,6 +23,8 @@ from foretell.lifecycle.servable import Servable
 
 IN_FLIGHT = 2
 """Chunks of one stream on their way to the model: the next one is read while one is computed."""
+CALL_S = 0.1
+"""A chunk that the model would take longer for goes to it in parts, one after the other: others wait less."""
 _QUEUE_FULL_S = 0.05
 _NO_NUMBER = "model_gave_no_number: the model gave NaN or infinity for this row"
 _FAILED = "model_failed: the model failed on this row; the input is valid, the failure is the model's"
@@ -99,7 +101,8 @@ class StreamRun:
         """The answers in order, and the rows, by position in the inputs, that the model fails on by themselves."""
         parts: list[_Part] = []
         failed: dict[int, str] = {}
-        spans = [(0, inputs.count)]
+        step = self._call_rows(inputs.count)
+        spans = [(start, min(start + step, inputs.count)) for start in reversed(range(0, inputs.count, step))]
         while spans:
             start, stop = spans.pop()
             try:
@@ -115,6 +118,15 @@ class StreamRun:
                     failed[start] = _FAILED
                     self._tell(error)
         return parts, failed
+
+    def _call_rows(self, rows: int) -> int:
+        """How many of ``rows`` one call may have, so that a slow model is never busy for long with a stream."""
+        while rows > 1:
+            prospect = self._servable.executor.prospect(rows)
+            if prospect.answer_s - prospect.wait_s <= CALL_S:
+                break
+            rows = (rows + 1) // 2
+        return rows
 
     async def _call(self, inputs: Inputs) -> Outputs:
         deadline_s = time.monotonic() + self._call_s

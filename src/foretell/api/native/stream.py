@@ -44,7 +44,7 @@ async def predict_stream(request: Request) -> StreamAnswer:
     content_type, encoding = exchange.header(b"content-type"), exchange.header(b"content-encoding")
     read_as, parameters = request_codec(content_type, encoding, formats)
     write_as = answer_codec(exchange.header(b"accept"), [read_as, *(each for each in formats if each is not read_as)])
-    allowed_s = allowed_seconds(exchange.header(b"x-request-timeout"), math.inf, math.inf)
+    allowed_s = allowed_seconds(exchange.header(b"x-request-timeout"), math.inf)
     options, faults = read_stream_options(request.scope["query_string"])
     if faults:
         raise invalid_options(faults)
