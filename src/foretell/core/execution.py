@@ -49,9 +49,7 @@ class ExecutionOptions:
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(document) - known)
         if unknown:
-            raise ManifestError(
-                f"execution has unknown keys: {', '.join(unknown)}; known are {', '.join(sorted(known))}"
-            )
+            raise ManifestError(f"execution: unknown keys: {', '.join(unknown)}; known are {', '.join(sorted(known))}")
         if document.get("mode", "auto") not in _MODES:
             raise ManifestError(f"execution.mode must be one of {', '.join(_MODES)}")
         for name, (least, most) in _WHOLE.items():
