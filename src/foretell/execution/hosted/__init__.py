@@ -1,0 +1,1 @@
+"""Hosted execution: a model in a process of its own, shared by all web workers, that may die without harm."""

@@ -1,0 +1,101 @@
+"""The hosts of one version: how many there are, how many there should be, and when the next may start."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from foretell.execution.hosted.breaker import Breaker, Cause
+from foretell.execution.hosted.replica import Replica
+from foretell.execution.hosted.spec import HostSpec
+
+SOFT_LIMIT = 0.8
+"""Share of the memory limit above which a host that grew is replaced: the new one first, then the old one leaves."""
+
+
+@dataclass
+class Fleet:
+    """``reason`` says why a version that never was ready cannot be."""
+
+    spec: HostSpec
+    alive: list[Replica] = field(default_factory=list)
+    breaker: Breaker = field(default_factory=Breaker)
+    unwanted: bool = False
+    described: Mapping[str, Any] | None = None
+    reason: Mapping[str, Any] | None = None
+    next_s: float = 0.0
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is anything to look after."""
+        return bool(self.alive) or not self.unwanted
+
+    def due(self, now_s: float) -> int:
+        """How many hosts to start now."""
+        if self.unwanted or self.reason is not None or now_s < self.next_s:
+            return 0
+        staying = [r for r in self.alive if not (r.leaving or r.worn or r.doomed)]
+        return max(0, self.spec.replicas - len(staying))
+
+    def pause_s(self, now_s: float) -> float:
+        """How long until the next start."""
+        return max(0.0, self.next_s - now_s)
+
+    def became_ready(self, replica: Replica) -> None:
+        """A new host can answer; one that has grown too large may leave for it."""
+        self.described = replica.ready
+        for worn in [r for r in self.alive if r.worn and not r.leaving][:1]:
+            worn.leave()
+
+    def wear_out(self) -> list[Replica]:
+        """The hosts that have grown since they were ready and come near their limit of memory, each told once."""
+        limit = self.spec.memory_mib * 2**20
+        near, much = SOFT_LIMIT * limit, (1 - SOFT_LIMIT) / 2 * limit
+        staying = [replica for replica in self.alive if not (replica.worn or replica.leaving)]
+        grown = [replica for replica in staying if replica.memory_bytes > near and replica.growth_bytes > much]
+        for replica in grown:
+            replica.worn = True
+        return grown
+
+    def failed_to_start(self, detail: str, now_s: float) -> None:
+        """It could not even be started."""
+        self._wait(self.breaker.died("failed_to_load", 0.0, now_s), now_s)
+        if self.described is None:
+            self.reason = {"code": "load_failed", "detail": detail}
+
+    def lost(self, replica: Replica, cause: Cause, now_s: float) -> None:
+        """A host has died or left."""
+        self.alive.remove(replica)
+        if replica.leaving or self.unwanted:
+            return
+        self._wait(self.breaker.died(cause, now_s - replica.started_s, now_s), now_s)
+        if self.described is None:
+            self.reason = replica.failure or {"code": "load_failed", "detail": _LOADING[cause]}
+
+    def _wait(self, pause_s: float, now_s: float) -> None:
+        self.next_s = max(self.next_s, now_s + pause_s)
+
+    def document(self) -> dict[str, Any]:
+        """As the web workers are told."""
+        ready = [r for r in self.alive if r.ready is not None and not r.leaving and r.doomed is None]
+        pause_s = 0.0 if ready else self.pause_s(time.monotonic())
+        return {
+            "key": self.spec.key,
+            "replicas": [[replica.number, replica.socket] for replica in ready],
+            "described": self.described,
+            "reason": self.reason,
+            "down_s": math.ceil(pause_s),
+        }
+
+
+_LOADING = {
+    "crashed": "its process crashed while it loaded",
+    "failed_to_load": "its process ended while it loaded",
+    "time_limit": "it took too long to load",
+    "memory_limit": "it took more memory than it may while it loaded",
+    "garbage": "its process wrote what it must not while it loaded",
+    "killed": "its process was killed while it loaded",
+}

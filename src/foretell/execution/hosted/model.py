@@ -1,0 +1,70 @@
+"""A hosted model as the loader sees it: predicts by asking its host, and waits. For trying and measuring a version."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from foretell.core.signature import Signature
+from foretell.core.values import Inputs, Outputs
+from foretell.errors import ManifestError
+from foretell.execution.hosted.frames import FrameError, FrameReader, describe_inputs, pack, read_outputs
+from foretell.execution.hosted.hosts import Lease
+from foretell.execution.hosted.link import RemoteError
+
+_READ_BYTES = 1024 * 1024
+
+
+class HostedModel:
+    """The model behind a lease. Closing it, or the executor made for it, gives the lease back."""
+
+    def __init__(self, lease: Lease, described: Mapping[str, Any], client: int) -> None:
+        try:
+            self.signature = Signature.from_document(described["signature"])
+            self.model_type = str(described["model_type"])[:200]
+            self.parameters: Mapping[str, Any] = dict(described["parameters"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ManifestError("what its host says of it cannot be read") from error
+        self.lease = lease
+        self.client = client
+        self._loop = asyncio.get_running_loop()
+
+    def predict(self, inputs: Inputs) -> Outputs:
+        """Blocking; never on the event loop's thread. Raises RemoteError for what the model raised.
+
+        Raises ConnectionError where the host dies over it.
+        """
+        described, arrays = describe_inputs(inputs)
+        header = {"op": "predict", "id": 1, "alone": True, "deadline": None, **described}
+        frames = FrameReader()
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(self.lease.spec.timeout_s + 5.0)
+            connection.connect(self._path())
+            connection.sendall(pack({"op": "hello", "client": self.client}) + pack(header, arrays))
+            while (frame := frames.next()) is None:
+                data = connection.recv(_READ_BYTES)
+                if not data:
+                    raise ConnectionError("its process died over this call; the server's log says how")
+                frames.feed(data)
+        answer, payload = frame
+        if "error" in answer:
+            name, said = answer["error"]
+            raise RemoteError(f"{name}: {said}")
+        try:
+            return read_outputs(answer, payload, self.signature, inputs.count)
+        except FrameError as error:
+            raise ConnectionError(f"its process gave an answer that cannot be read: {error}") from error
+
+    def _path(self) -> str:
+        until_s = time.monotonic() + self.lease.spec.timeout_s
+        while not (paths := list(self.lease.replicas.values())):
+            if time.monotonic() > until_s:
+                raise ConnectionError("its process died, and no other has come in its place")
+            time.sleep(0.02)
+        return paths[0]
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self.lease.release)

@@ -1,0 +1,174 @@
+"""One host as its supervisor sees it: started, watched, ended."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import foretell
+from foretell.execution.hosted import boot
+from foretell.execution.hosted.breaker import Cause
+from foretell.execution.hosted.spec import HostSpec
+from foretell.execution.hosted.status import Flight, Status
+
+START_S = 120.0
+SAID_BYTES = 1024 * 1024
+OUTPUT_BYTES = 64 * 1024
+OUTPUT_READS = 16
+OUTPUT_CHARS = 2000
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_KEPT = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "HF_HOME"})
+_KEPT_PREFIXES = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "CUDA_", "NVIDIA_", "TORCH_")
+
+
+class Replica:
+    """One process. ``ready`` is what it said of its model; ``doomed`` why it was killed, where it was by us."""
+
+    def __init__(self, spec: HostSpec, folder: Path, number: int, environ: Mapping[str, str]) -> None:
+        self.spec = spec
+        self.number = number
+        self.socket = str(folder / f"{number}.sock")
+        self.ready: Mapping[str, Any] | None = None
+        self.failure: Mapping[str, Any] | None = None
+        self.doomed: Cause | None = None
+        self.leaving = False
+        self.worn = False
+        self.memory_bytes = 0
+        self._ready_bytes = 0
+        self.started_s = time.monotonic()
+        self.ready_s = 0.0
+        self._said = b""
+        self._status_path = folder / f"{number}.status"
+        self._task_path = folder / f"{number}.task"
+        self._status = Status(self._status_path, create=True)
+        self.output_fd, output = os.pipe()
+        self.said_fd, said = os.pipe()
+        try:
+            self.process = self._start(output, said, environ)
+        finally:
+            os.close(output)
+            os.close(said)
+        os.set_blocking(self.said_fd, False)
+        os.set_blocking(self.output_fd, False)
+        self.pid_fd = os.pidfd_open(self.process.pid)
+
+    def _start(self, output: int, said: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+        package = str(Path(foretell.__file__).parent)
+        task = {
+            "spec": self.spec.to_document(),
+            "socket": self.socket,
+            "status": str(self._status_path),
+            "parent": os.getpid(),
+        }
+        self._task_path.write_text(json.dumps(task, default=str))
+        return subprocess.Popen(  # noqa: S603  # the interpreter the operator or the author's manifest names
+            [self.spec.python, "-u", boot.__file__, package, str(said), str(self._task_path)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(said,),
+            env=_environment(environ, self.spec.threads),
+            cwd="/",
+            start_new_session=True,
+        )
+
+    def hear(self) -> None:
+        """Reads what the host says of itself. What is no line of ours dooms it."""
+        with contextlib.suppress(BlockingIOError):
+            self._said += os.read(self.said_fd, 65_536)
+        line, end, _ = self._said.partition(b"\n")
+        if len(self._said) > SAID_BYTES:
+            self.kill("garbage")
+        if not end or self.ready is not None or self.failure is not None:
+            return
+        try:
+            status = json.loads(line)
+            self.ready, self.failure = status.get("ready"), status.get("failed")
+        except (ValueError, AttributeError):
+            self.kill("garbage")
+        self.ready_s = time.monotonic()
+
+    @property
+    def growth_bytes(self) -> int:
+        """Memory taken since it was ready."""
+        return self.memory_bytes - self._ready_bytes if self._ready_bytes else 0
+
+    def over_limit(self, now_s: float) -> Cause | None:
+        """Looks at memory and clock. Which limit the host is over now."""
+        self.memory_bytes = memory_bytes(self.process.pid)
+        if self.memory_bytes > self.spec.memory_mib * 2**20:
+            return "memory_limit"
+        if self.ready is None:
+            return "time_limit" if now_s - self.started_s > START_S else None
+        self._ready_bytes = self._ready_bytes or self.memory_bytes
+        since_ns = self._status.running_since_ns()
+        return "time_limit" if since_ns and now_s - since_ns / 1e9 > self.spec.timeout_s else None
+
+    def output(self) -> bytes:
+        """What the model has printed since. At most a mebibyte: one that prints more waits for room meanwhile."""
+        parts: list[bytes] = []
+        with contextlib.suppress(BlockingIOError):
+            while len(parts) < OUTPUT_READS and (part := os.read(self.output_fd, OUTPUT_BYTES)):
+                parts.append(part)
+        return b"".join(parts)
+
+    def kill(self, cause: Cause) -> None:
+        """Ends the process, and whatever it started, at once."""
+        self.doomed = self.doomed or cause
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+
+    def leave(self) -> None:
+        """Lets the process end when its web workers have left it."""
+        self.leaving = True
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.process.pid, signal.SIGTERM)
+
+    def buried(self) -> tuple[Cause, str, list[Flight]]:
+        """After its death: why, how in words, and whose frames it died with."""
+        code = self.process.wait()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.process.pid, signal.SIGKILL)  # what it left behind
+        flights = self._status.flights()
+        self._status.close()
+        for descriptor in (self.output_fd, self.said_fd, self.pid_fd):
+            os.close(descriptor)
+        for path in (Path(self.socket), self._status_path, self._task_path):
+            path.unlink(missing_ok=True)
+        how = signal_name(-code) if code < 0 else f"exit code {code}"
+        if self.doomed is not None:
+            return self.doomed, how, flights
+        if self.ready is None:
+            return "failed_to_load", how, flights
+        return ("killed" if code == -signal.SIGKILL else "crashed"), how, flights
+
+
+def signal_name(number: int) -> str:
+    """A signal in words."""
+    names = {one.value: one.name for one in signal.Signals}
+    return f"signal {names.get(number, number)}"
+
+
+def memory_bytes(pid: int) -> int:
+    """Resident memory of a process and its children; 0 where it has gone."""
+    total = 0
+    try:
+        total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (OSError, IndexError):
+        return total
+    return total + sum(memory_bytes(int(child)) for child in children)
+
+
+def _environment(environ: Mapping[str, str], threads: int) -> dict[str, str]:
+    """What a model may see: how to find programs and libraries, and nothing that could be a secret."""
+    counts = {name: str(threads) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    kept = {k: v for k, v in environ.items() if k in _KEPT or k.startswith(_KEPT_PREFIXES)}
+    return {**counts, **kept}

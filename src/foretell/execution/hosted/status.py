@@ -1,0 +1,61 @@
+"""What a host is doing right now, readable from outside even when its interpreter is stuck.
+
+A small file that host and supervisor have mapped: when the running call began, and whose frames are in it. Times are
+``time.monotonic_ns``, which all processes of a machine share on Linux.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+SIZE = 4096
+
+_HEAD = struct.Struct("<QI")
+_PAIR = struct.Struct("<QQ")
+_MOST = (SIZE - 16) // _PAIR.size
+
+Flight = tuple[int, int]
+"""A web worker's token and the number of its frame."""
+
+
+class Status:
+    """The page of one host. What the host writes there is its own word, and read with suspicion."""
+
+    def __init__(self, path: Path, *, create: bool = False) -> None:
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT | os.O_EXCL if create else 0)
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            if create:
+                os.ftruncate(descriptor, SIZE)
+            self._page = mmap.mmap(descriptor, SIZE)
+        finally:
+            os.close(descriptor)
+
+    def begin(self, now_ns: int, flights: Sequence[Flight]) -> None:
+        """A call with these frames begins."""
+        for number, flight in enumerate(flights[:_MOST]):
+            _PAIR.pack_into(self._page, 16 + number * _PAIR.size, *flight)
+        _HEAD.pack_into(self._page, 0, now_ns, min(len(flights), _MOST))
+
+    def end(self) -> None:
+        """The call has ended."""
+        _HEAD.pack_into(self._page, 0, 0, 0)
+
+    def running_since_ns(self) -> int:
+        """When the running call began; 0 where none runs."""
+        return int(_HEAD.unpack_from(self._page)[0])
+
+    def flights(self) -> list[Flight]:
+        """The frames of the running call; none where none runs."""
+        started_ns, count = _HEAD.unpack_from(self._page)
+        if not started_ns:
+            return []
+        pairs = (_PAIR.unpack_from(self._page, 16 + n * _PAIR.size) for n in range(min(count, _MOST)))
+        return [(client, frame) for client, frame in pairs]
+
+    def close(self) -> None:
+        self._page.close()
