@@ -108,14 +108,32 @@ class Execution(Group):
     threads: int = Field(
         default=1, ge=1, le=1024, description="Native threads (OpenMP, BLAS, ONNX Runtime) of one model call."
     )
-    mode: Literal["auto", "direct", "threaded"] = Field(
-        default="auto", description="How models run: in the event loop, on threads, or as measured at warm-up."
+    mode: Literal["auto", "direct", "threaded", "hosted"] = Field(
+        default="auto",
+        description="How models run: in the event loop, on threads, in own processes, or as measured at warm-up.",
     )
     max_call_ms: float = Field(
         default=5.0,
         gt=0,
         le=10_000,
         description="Longest call that may run in the event loop; caps the rows of one call there.",
+    )
+
+    timeout_s: float | None = Field(
+        default=None,
+        ge=0.01,
+        le=3600,
+        description="How long one call of a hosted model may take before its process is killed. Default: half of "
+        "`limits.timeout_s`, so that those who shared the call can still be answered.",
+    )
+    memory_mib: int | None = Field(
+        default=None,
+        ge=16,
+        description="Memory of one hosted process, above which it is killed. Default: half of the machine's.",
+    )
+    folder: Path | None = Field(
+        default=None,
+        description="Folder for the sockets of hosted models, of this user alone. Default: a temporary one.",
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from foretell.codecs.base import Decoders
+from foretell.core.execution import ExecutionOptions
 from foretell.core.manifest import Golden
 from foretell.core.signature import Column, ColumnType, Output, Signature
 from foretell.core.values import Inputs, Outputs
@@ -194,7 +195,7 @@ def loader(case: Case, prepare: Any = fake_prepare, decoders: Any = lambda _: {}
 def test_a_model_may_refuse_rows_that_were_guessed_which_are_no_example_then(tmp_path: Path) -> None:
     told: list[bool] = []
 
-    async def prepare(model: Model, signature: Signature, inputs: Inputs, refused: bool) -> tuple[Executor, Costs]:
+    async def prepare(model: Model, inputs: Inputs, options: ExecutionOptions, refused: bool) -> tuple[Executor, Costs]:
         told.append(refused)
         return await fake_prepare(model)
 
@@ -205,7 +206,7 @@ def test_a_model_may_refuse_rows_that_were_guessed_which_are_no_example_then(tmp
 
 @pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1)], ids=repr)
 def test_a_model_that_fails_while_it_is_measured_is_refused(tmp_path: Path, error: BaseException) -> None:
-    async def prepare(model: Model, signature: Signature, inputs: Inputs, refused: bool) -> tuple[Executor, Costs]:
+    async def prepare(model: Model, inputs: Inputs, options: ExecutionOptions, refused: bool) -> tuple[Executor, Costs]:
         raise error
 
     case = packaged(tmp_path)
@@ -215,8 +216,8 @@ def test_a_model_that_fails_while_it_is_measured_is_refused(tmp_path: Path, erro
 def test_what_cannot_be_described_is_refused_and_its_executor_closed(tmp_path: Path) -> None:
     opened: list[FakeExecutor] = []
 
-    async def prepare(model: Model, signature: Signature, inputs: Inputs, refused: bool) -> tuple[Executor, Costs]:
-        executor, costs = await fake_prepare(model, signature, inputs, refused)
+    async def prepare(model: Model, inputs: Inputs, options: ExecutionOptions, refused: bool) -> tuple[Executor, Costs]:
+        executor, costs = await fake_prepare(model, inputs, options, refused)
         assert isinstance(executor, FakeExecutor)
         opened.append(executor)
         return executor, costs

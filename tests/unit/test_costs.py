@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from foretell.execution.costs import Costs, Mode, choose, measure_calls, measure_loop_lag
+from foretell.core.execution import Mode
+from foretell.execution.costs import Costs, choose, measure_calls, measure_loop_lag
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
-Mode = Literal["direct", "threaded"]
+from foretell.core.execution import Mode
+
 BATCH_SIZES = (1, 8, 64, 256)
 
 _REPEATS = 3
@@ -51,15 +52,24 @@ class Choice:
     reason: str
 
 
-def choose(costs: Costs, max_call_ms: float, wanted: Mode | Literal["auto"] = "auto") -> Choice:
-    """Direct or threaded, and how many rows a call may have.
+HOSTED_ROWS = 1024
+"""Most rows of one call of a hosted model, which holds up nobody but those who wait for the same model."""
+
+
+def choose(
+    costs: Costs, max_call_ms: float, wanted: Mode | Literal["auto"] = "auto", *, can_host: bool = False
+) -> Choice:
+    """Direct, threaded or hosted, and how many rows a call may have.
 
     Direct: a call holds the loop for as long as it takes, so a single-row call sets the price. A thread adds a hop and
     the lag that was measured. The thread is taken where it keeps the loop at least twice as free as running direct
-    would; never for calls that are shorter than what a hop is worth.
+    would; never for calls that are shorter than what a hop is worth. A model whose call of one row is longer than
+    ``max_call_ms`` and cannot go on a thread is hosted, where that can be.
     """
     single_ms = costs.call_ms[min(costs.call_ms)]
     lag_ms = costs.loop_lag_ms
+    if wanted == "hosted":
+        return Choice(wanted, HOSTED_ROWS, "hosted by setting, or because its runtime is")
     if wanted != "auto":
         return Choice(wanted, _rows_within(costs, max_call_ms), f"{wanted} by setting")
     if lag_ms is None or single_ms <= 10 * _THREAD_HOP_MS:
@@ -68,6 +78,9 @@ def choose(costs: Costs, max_call_ms: float, wanted: Mode | Literal["auto"] = "a
     if lag_ms + _THREAD_HOP_MS <= single_ms / 2:
         reason = f"a call takes {single_ms:.2f} ms and delays the loop by {lag_ms:.2f} ms from a thread"
         return Choice("threaded", max(costs.call_ms) * 4, reason)
+    if can_host and single_ms > max_call_ms:
+        reason = f"a call takes {single_ms:.2f} ms, which would hold up the loop even from a thread ({lag_ms:.2f} ms)"
+        return Choice("hosted", HOSTED_ROWS, reason)
     reason = f"a call takes {single_ms:.2f} ms, but from a thread it delays the loop by {lag_ms:.2f} ms"
     return Choice("direct", _rows_within(costs, max_call_ms), reason)
 

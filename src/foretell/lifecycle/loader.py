@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
@@ -15,6 +15,8 @@ from foretell.caching.base import AnswerCache
 from foretell.codecs.base import Decoders
 from foretell.core.cache import CacheOptions
 from foretell.core.identity import Ref
+from foretell.core.execution import ExecutionOptions
+from foretell.core.manifest import Artifact
 from foretell.core.signature import Signature
 from foretell.core.values import Inputs
 from foretell.errors import ArtifactError, IntegrityError, LoadFailed, UntrustedArtifact
@@ -30,11 +32,15 @@ _log = structlog.get_logger("foretell.lifecycle")
 _TEXT_CHARS = 300
 _ABSOLUTE_PATH = re.compile(r"(?<![\w./:])/(?:[^\s/'\":,;()<>]+/)+([^\s/'\":,;()<>]*)")
 
-Prepare = Callable[[Model, Signature, Inputs, bool], Awaitable[tuple[Executor, Costs]]]
+Prepare = Callable[[Model, Inputs, ExecutionOptions, bool], Awaitable[tuple[Executor | None, Costs]]]
 """Measures a warm model with these rows, chooses how it runs, and opens its executor. Awaited on the event loop.
 
-The last argument says that the model is known to refuse these rows, so that what it raises on them is no failure.
+No executor: the model should be hosted. The last argument says that the model is known to refuse these rows, so that
+what it raises on them is no failure.
 """
+
+Host = Callable[[Found, str, Sequence[Artifact], LoadOptions], Awaitable[Model]]
+"""Loads a version in a process of its own: found, name of the runtime, verified artifacts. Raises ArtifactError."""
 
 
 OpenCache = Callable[[Ref, str, Signature, CacheOptions | None], AnswerCache | None]
@@ -69,7 +75,7 @@ def load_model(
         raise found.fault
     if found.artifact is None:
         raise IntegrityError(f"{found.ref} has no file to load")
-    name = found.manifest.runtime if found.manifest else found.recognition.runtime if found.recognition else ""
+    name = runtime_name(found)
     signature = found.manifest.signature if found.manifest else None
     with artifact_faults("loading"), open_files(found) as files:
         runtime = get_runtime(name)
@@ -80,6 +86,19 @@ def load_model(
             close_quietly(model, found)
             raise
         return Loaded(found, name, model, files.digest)
+
+
+def runtime_name(found: Found) -> str:
+    """What loads it: as the manifest says, else as it was recognised."""
+    return found.manifest.runtime if found.manifest else found.recognition.runtime if found.recognition else ""
+
+
+def must_be_hosted(found: Found, runtime: Runtime, mode: str) -> bool:
+    """Whether a version is hosted whatever it costs. ``mode`` is the setting's; the author's goes before it."""
+    author = _execution(found).mode
+    wanted = mode if author == "auto" else author
+    isolation = isolation_of(runtime)
+    return isolation == "hosted" or wanted == "hosted" or (isolation == "prefer_hosted" and wanted == "auto")
 
 
 def try_model(loaded: Loaded) -> Trial:
@@ -112,6 +131,8 @@ class Loader:
         decoders: Callable[[Signature], Mapping[str, Decoders]],
         options: LoadOptions | None = None,
         open_cache: OpenCache = no_cache,
+        host: Host | None = None,
+        mode: str = "auto",
     ) -> None:
         self._open_files = open_files
         self._get_runtime = get_runtime
@@ -119,6 +140,8 @@ class Loader:
         self._decoders = decoders
         self._options = options or LoadOptions()
         self._open_cache = open_cache
+        self._host = host
+        self._mode = mode
 
     async def load(self, found: Found, on_loaded: Callable[[], None] = lambda: None) -> Servable:
         """A version that may answer. ``on_loaded`` is called between loading and trying.
@@ -126,27 +149,58 @@ class Loader:
         Raises ArtifactError; then nothing of the version is left. The loop stays free but for what ``prepare`` does.
         """
         started = time.perf_counter()
-        loaded = await asyncio.to_thread(load_model, found, self._open_files, self._runtime, self._options)
+        sound = found.fault is None and found.artifact is not None
+        hosted = sound and must_be_hosted(found, self._runtime(found), self._mode)
+        loaded = await (self._load_hosted(found) if hosted else self._load_here(found))
         on_loaded()
+        servable = await self._try(loaded, started)
+        if servable is None:  # measured here, it turned out to be one that should not run here
+            servable = await self._try(await self._load_hosted(found), started)
+        if servable is None:
+            raise LoadFailed("it runs in a process of its own, and was measured as if it did not")
+        return servable
+
+    def _runtime(self, found: Found) -> Runtime:
+        with artifact_faults("loading"):
+            return self._get_runtime(runtime_name(found))
+
+    async def _load_here(self, found: Found) -> Loaded:
+        options = replace(self._options, device=_execution(found).device)
+        return await asyncio.to_thread(load_model, found, self._open_files, self._get_runtime, options)
+
+    async def _load_hosted(self, found: Found) -> Loaded:
+        name = runtime_name(found)
+        if self._host is None:
+            raise UntrustedArtifact(
+                f"{name} models run in a process of their own, never in this one, and here they cannot have one",
+                hint="Serve it with `foretell serve` on Linux.",
+            )
+        artifacts, digest = await asyncio.to_thread(self._verified, found)
+        options = replace(self._options, device=_execution(found).device)
+        with artifact_faults("loading", KeyboardInterrupt, asyncio.CancelledError):
+            return Loaded(found, name, await self._host(found, name, artifacts, options), digest)
+
+    def _verified(self, found: Found) -> tuple[Sequence[Artifact], str]:
+        with artifact_faults("loading"), self._open_files(found) as files:
+            return files.artifacts, files.digest
+
+    async def _try(self, loaded: Loaded, started: float) -> Servable | None:
+        """The version, warmed and measured; None, and closed, where it should be hosted instead."""
+        found, model, executor = loaded.found, loaded.model, None
         trial = await asyncio.to_thread(try_model, loaded)
-        model, executor = loaded.model, None
         try:
             with artifact_faults("measuring", KeyboardInterrupt, asyncio.CancelledError):
-                executor, costs = await self._prepare(model, model.signature, trial.inputs, trial.refused)
-            with artifact_faults("describing", KeyboardInterrupt):
-                return self._servable(loaded, trial, executor, costs, time.perf_counter() - started)
+                executor, costs = await self._prepare(model, trial.inputs, _execution(found), trial.refused)
+            if executor is not None:
+                with artifact_faults("describing", KeyboardInterrupt):
+                    return self._servable(loaded, trial, executor, costs, time.perf_counter() - started)
         except ArtifactError:
             if executor is not None:
                 await executor.close()
             await asyncio.to_thread(close_quietly, model, found)
             raise
-
-    def _runtime(self, name: str) -> Runtime:
-        """The runtime, if its models may run in this process. Raises UntrustedArtifact where they may not."""
-        runtime = self._get_runtime(name)
-        if isolation_of(runtime) == "hosted":
-            raise UntrustedArtifact(f"{name} models are code: they run in a process of their own, never in this one")
-        return runtime
+        await asyncio.to_thread(close_quietly, model, found)
+        return None
 
     async def digest(self, found: Found) -> str:
         """The digest of what lies there now. Raises IntegrityError where that is not what the manifest says."""
@@ -177,6 +231,10 @@ class Loader:
             stamp=found.stamp,
             load_s=load_s,
         )
+
+
+def _execution(found: Found) -> ExecutionOptions:
+    return found.manifest.execution if found.manifest else ExecutionOptions()
 
 
 @contextmanager

@@ -23,6 +23,7 @@ class Registry:
 
     def __init__(self, doors: Iterable[EntryPoint]) -> None:
         self._runtimes: dict[str, Runtime] = {}
+        self._references: dict[str, str] = {}
         self._broken: dict[str, str] = {}
         for door in sorted(doors, key=lambda door: (not door.value.startswith(_BUILT_IN), door.name, door.value)):
             self._open(door)
@@ -40,6 +41,7 @@ class Registry:
             self._broken[door.name] = f"{door.value} calls itself '{runtime.name}', which is taken"
         else:
             self._runtimes[runtime.name] = runtime
+            self._references[runtime.name] = door.value
 
     @property
     def runtimes(self) -> Mapping[str, Runtime]:
@@ -65,6 +67,10 @@ class Registry:
             hint="Install the plugin that brings it, or correct 'runtime' in manifest.toml.",
         )
 
+    def reference(self, name: str) -> str:
+        """Where another process imports the runtime from: ``module:attribute``. The runtime is one of ``runtimes``."""
+        return self._references[name]
+
     def recognise(self, path: Path) -> Recognition | None:
         """What the file is and why; None where nobody knows it. Never raises for any content."""
         recognitions = (runtime.recognise(path) for runtime in self._runtimes.values())
@@ -80,6 +86,11 @@ def installed() -> Registry:
 def get(name: str) -> Runtime:
     """As ``Registry.get``, of what is installed."""
     return installed().get(name)
+
+
+def reference(name: str) -> str:
+    """As ``Registry.reference``, of what is installed."""
+    return installed().reference(name)
 
 
 def recognise(path: Path) -> Recognition | None:
