@@ -253,9 +253,10 @@ class HostedExecutor:
         flight, garbage, timer = self._limbo.pop(number)
         timer.cancel()
         running = garbage or (self._client, flight.number) in flights
+        alone = flight.alone or (len(flight.batch) == 1 and len(flights) <= 1)
         if not running or cause == "killed":
             self._resend(flight)
-        elif flight.alone:
+        elif alone:
             call = flight.batch[0]
             self._quarantine.add(call)
             self._end(call, _ended_by(cause))

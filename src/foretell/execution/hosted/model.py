@@ -38,7 +38,7 @@ class HostedModel:
         Raises ConnectionError where the host dies over it.
         """
         described, arrays = describe_inputs(inputs)
-        header = {"op": "predict", "id": 1, "alone": True, "deadline": None, **described}
+        header = {"op": "predict", "id": 0, "alone": True, "deadline": None, **described}
         frames = FrameReader()
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(self.lease.spec.timeout_s + 5.0)

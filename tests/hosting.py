@@ -1,0 +1,71 @@
+"""Hosts for tests: one on a thread beside the test, whose model the test can watch; and models that misbehave."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+from pathlib import Path
+from typing import Any, Self
+
+from foretell.execution.hosted.executor import HostedExecutor
+from foretell.execution.hosted.hosts import Hosts, Lease
+from foretell.execution.hosted.service import Service
+from foretell.execution.hosted.spec import HostSpec
+from foretell.execution.hosted.status import Status
+
+CLIENT = 7
+
+
+def spec(**changes: Any) -> HostSpec:
+    """A version to host, of which a test changes what it is about."""
+    values: dict[str, Any] = {
+        "model": "m", "version": "v1", "runtime": "module:runtime", "folder": "/nowhere", "artifact": "model.py",
+        "artifacts": (), "signature": None, "python": "python", "threads": 1, "device": "cpu", "replicas": 1,
+        "max_rows": 64, "timeout_s": 5.0, "memory_mib": 1024,
+    }  # fmt: skip
+    return HostSpec(**{**values, **changes})
+
+
+class HostBeside:
+    """Runs hosts on threads of this process, over real sockets."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._services: list[tuple[Service, threading.Thread]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for service, thread in self._services:
+            service.stop()
+            thread.join(20)
+            assert not thread.is_alive()
+
+    def executor(self, model: Any, max_rows: int, max_waiting_rows: int) -> HostedExecutor:
+        """An executor with one host, which runs ``model`` as it is. From within a loop."""
+        lease = Lease(Hosts(self._folder), spec(max_rows=max_rows))
+        lease.replicas = {1: self._serve(model, max_rows)}
+        return HostedExecutor(model.signature, lease, CLIENT, max_rows=max_rows, max_waiting_rows=max_waiting_rows)
+
+    def _serve(self, model: Any, max_rows: int) -> str:
+        number = len(self._services)
+        path = str(self._folder / f"{number}.sock")
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        listener.listen()
+        listener.setblocking(False)
+        status = Status(self._folder / f"{number}.status", create=True)
+        selector = selectors.DefaultSelector()
+        service = Service(model, listener, status, max_rows, selector)
+
+        def serve() -> None:
+            with listener, selector:
+                service.serve()
+            status.close()
+
+        thread = threading.Thread(target=serve, name="host beside", daemon=True)
+        thread.start()
+        self._services.append((service, thread))
+        return path
