@@ -69,3 +69,48 @@ class HostBeside:
         thread.start()
         self._services.append((service, thread))
         return path
+
+
+MISBEHAVING = '''
+import ctypes
+import os
+import socket
+import time
+
+import numpy as np
+
+
+class Misbehaving:
+    """Doubles ``x``; what else it does, ``deed`` says."""
+
+    def load(self, folder):
+        self.kept = []
+
+    def predict(self, x: float, deed: float) -> float:
+        deeds = set(np.asarray(deed).tolist())
+        if 1 in deeds:
+            time.sleep(600)
+        if 2 in deeds:
+            ctypes.string_at(0)
+        if 3 in deeds:
+            os._exit(3)
+        if 4 in deeds:
+            while True:
+                print("x" * 100_000)
+        if 5 in deeds:
+            self.kept += [np.ones(2**24) for _ in range(80)]
+        if 6 in deeds:
+            for fd in range(3, 256):
+                try:
+                    socket.socket(fileno=os.dup(fd)).send(b"\\xff" * 1000)
+                except OSError:
+                    pass
+        if 7 in deeds:
+            raise ValueError("no")
+        if 8 in deeds:
+            self.kept.append(np.ones(2**17))
+        return np.asarray(x) * 2
+'''
+"""A model that does what it is told: hangs, crashes, leaves, prints, eats memory, writes into its sockets, leaks."""
+
+DEEDS = {"hang": 1, "segfault": 2, "exit": 3, "print": 4, "eat": 5, "garbage": 6, "raise": 7, "leak": 8}

@@ -20,6 +20,8 @@ NARROWED = {
     "invalid_parameter": (400, "A query parameter is unknown, repeated, or has a value that cannot be"),
     "invalid_timeout": (400, "`X-Request-Timeout` is no positive number of seconds"),
     "model_gave_no_number": (500, "The model answered NaN or infinity, which JSON cannot say"),
+    "model_crashed": (500, "The process of a hosted model died over this input; the log says how"),
+    "model_down": (503, "The process of a hosted model keeps dying and is left alone for a moment"),
     "version_conflict": (400, "Path and body name different versions"),
     "internal_error": (500, "Something nobody expected; the log holds the cause under the request's id"),
 }

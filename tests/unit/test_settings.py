@@ -137,8 +137,8 @@ def test_a_relative_path_in_toml_is_meant_from_the_file(tmp_path: Path) -> None:
             "foretell.toml: limits.timeout_s: 'inf' should be a finite number",
         ),
         (
-            {"toml": '[execution]\nmode = "hosted"'},
-            "foretell.toml: execution.mode: 'hosted' should be 'auto', 'direct' or 'threaded'",
+            {"toml": '[execution]\nmode = "process"'},
+            "foretell.toml: execution.mode: 'process' should be 'auto', 'direct', 'threaded' or 'hosted'",
         ),
         (
             {"environ": {"FORETELL_LIMITS__MAX_QUEUE_S": "0"}},

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from foretell.cli.serving.hosting import meeting_place, supervising
 from foretell.errors import OperatorError, PathMissing
 from foretell.settings import Settings
 
@@ -27,7 +28,9 @@ def serve(
         bool | None, typer.Option(help="The shortcut below ASGI for plain predictions. Default: on.")
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Native threads of one model call. Default: 1.")] = None,
-    mode: Annotated[str | None, typer.Option(help="How models run: auto, direct or threaded. Default: auto.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="How models run: auto, direct, threaded, hosted. Default: auto.")
+    ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds a request may take. Default: 30.")] = None,
     log_format: Annotated[str | None, typer.Option(help="auto, json or console. Default: auto.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info.")] = None,
@@ -61,10 +64,12 @@ def serve(
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if settings.reload:
         _serve_reloading(settings, options)
-    elif settings.workers > 1:
-        _serve_workers(settings)
-    else:
-        _serve_here(settings)
+        return
+    with meeting_place(settings) as settings:
+        if settings.workers > 1:
+            _serve_workers(settings)
+        else:
+            _serve_here(settings)
 
 
 def check_path(settings: Settings) -> None:
@@ -115,7 +120,8 @@ def _serve_workers(settings: Settings) -> None:
     with bind_each(settings, settings.workers) as sockets:
         log = open_log(shared=True, **settings.log.model_dump(exclude={"values"}))
         try:
-            Supervisor(settings, sockets).run()
+            with supervising(settings):
+                Supervisor(settings, sockets).run()
         finally:
             log.close()
 

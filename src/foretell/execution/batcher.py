@@ -72,7 +72,7 @@ class Batcher:
         rows = 0
         if self._broken:
             batch = [call for call in self._broken.popleft() if self._due(call, now_s)]
-            self._started(sum(call.count for call in batch), now_s)
+            self.started(sum(call.count for call in batch), now_s)
             return batch
         while self._queue:
             call = self._queue[0]
@@ -82,7 +82,7 @@ class Batcher:
             if self._due(call, now_s):
                 batch.append(call)
                 rows += call.count
-        self._started(rows, now_s)
+        self.started(rows, now_s)
         return batch
 
     def prospect(self, rows: int, now_s: float) -> Prospect:
@@ -98,12 +98,13 @@ class Batcher:
         self._swept_s = now_s
         self._queue = deque([call for call in self._queue if self._due(call, now_s)])
 
-    def _started(self, rows: int, now_s: float) -> None:
+    def started(self, rows: int, now_s: float) -> None:
+        """Rows are on their way to the model; ``take`` says so itself."""
         if rows:
             self._running_rows += rows
             self._taken_s = now_s
 
-    def _ended(self, rows: int, run: Run | None) -> None:
+    def ended(self, rows: int, run: Run | None) -> None:
         """A batch has come back. Where others waited for it, what it took is the time since the one before it."""
         self._running_rows -= rows
         if run is not None:
@@ -150,11 +151,11 @@ class Batcher:
                     self._drop_rest(call)
                     _fail(call, error)
             start += call.count
-        self._ended(start, run)
+        self.ended(start, run)
 
     def split(self, batch: list[Call], error: Exception) -> None:
         """The batch failed: a lone call gets the error, several are halved and run again."""
-        self._ended(sum(call.count for call in batch), None)
+        self.ended(sum(call.count for call in batch), None)
         if len(batch) > 1:
             middle = len(batch) // 2
             self._broken.extend((batch[:middle], batch[middle:]))

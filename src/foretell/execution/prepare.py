@@ -97,6 +97,7 @@ def _hosted(
         max_rows=choice.max_rows,
         max_waiting_rows=policy.max_waiting_rows,
         max_wait_s=options.max_wait_ms / 1e3,
+        costs=costs,
     )
     return executor, Measured(costs, choice, executor)
 

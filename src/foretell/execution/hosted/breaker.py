@@ -13,6 +13,8 @@ WINDOW_S = 60.0
 MOST_DEATHS = 5
 PAUSES_S = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 SHORT_LIFE_S = 1.0
+SPARED = 5
+"""How often in a row a host may be killed from outside as soon as it runs and be started again at once."""
 
 
 @dataclass(slots=True)
@@ -29,7 +31,8 @@ class Breaker:
         if cause in ("failed_to_load", "killed"):
             lasted = cause == "killed" and lived_s >= SHORT_LIFE_S
             self.short = 0 if lasted else self.short + 1
-            return PAUSES_S[min(self.short, len(PAUSES_S)) - 1] if self.short else 0.0
+            tries = self.short - (SPARED if cause == "killed" else 0)
+            return PAUSES_S[min(tries, len(PAUSES_S)) - 1] if tries > 0 else 0.0
         self.short = 0
         self.deaths.append(now_s)
         while self.deaths[0] <= now_s - WINDOW_S:

@@ -15,8 +15,9 @@ from typing import Any
 
 from foretell.core.signature import Signature
 from foretell.errors import DeadlineExceeded, ModelFailed, RequestError, Unavailable
-from foretell.execution.base import Call
+from foretell.execution.base import Call, Prospect
 from foretell.execution.batcher import Batcher
+from foretell.execution.costs import Costs
 from foretell.execution.hosted.breaker import Cause
 from foretell.execution.hosted.hosts import Lease
 from foretell.execution.hosted.link import Answer, Flight, Link
@@ -47,11 +48,12 @@ class HostedExecutor:
         max_rows: int,
         max_waiting_rows: int,
         max_wait_s: float = 0.0,
+        costs: Costs | None = None,
     ) -> None:
         self._signature = signature
         self._lease = lease
         self._client = client
-        self._batcher = Batcher(signature, max_rows, max_waiting_rows)
+        self._batcher = Batcher(signature, max_rows, max_waiting_rows, costs.call_ms if costs else None)
         self._max_rows = max_rows
         self._max_wait_s = max_wait_s
         self._links: dict[int, Link] = {}
@@ -72,6 +74,11 @@ class HostedExecutor:
     def waiting_rows(self) -> int:
         return self._batcher.waiting_rows
 
+    def prospect(self, rows: int) -> Prospect:
+        alone = self._batcher.prospect(rows, time.monotonic())
+        wait_s = alone.wait_s / max(1, len(self._links))
+        return Prospect(wait_s, wait_s + alone.answer_s - alone.wait_s)
+
     def to_document(self) -> dict[str, Any]:
         """As ``/models/{model}`` shows it."""
         return {"replicas": len(self._lease.replicas), "deaths": self._lease.deaths}
@@ -79,8 +86,8 @@ class HostedExecutor:
     def submit(self, call: Call) -> None:
         if self._lease.down_s:
             raise _down(self._lease.down_s)
-        if self._quarantine and self._quarantine.holds(call):
-            raise _crashed("This input has ended the model's process before, so it was not tried again.")
+        if self._quarantine and (cause := self._quarantine.find(call)) is not None:
+            raise _ended_by(cause)
         self._batcher.add(call)
         if self._scheduled is None:
             self._schedule()
@@ -126,10 +133,12 @@ class HostedExecutor:
         while self._suspects:
             call = self._suspects.popleft()
             if self._wanted(call, now_s):
+                self._batcher.started(call.count, now_s)
                 return [call], True
         while self._again:
             batch = [call for call in self._again.popleft() if self._wanted(call, now_s)]
             if batch:
+                self._batcher.started(_rows(batch), now_s)
                 return batch, False
         while self._batcher:
             batch = self._batcher.take(now_s)
@@ -165,6 +174,7 @@ class HostedExecutor:
         batches = list(self._again)
         while self._batcher:
             batches.append(self._batcher.take(now_s))
+            self._batcher.ended(_rows(batches[-1]), None)
         wanted = ([call for call in batch if self._wanted(call, now_s)] for batch in batches)
         self._again = deque(batch for batch in wanted if batch)
         if self._again:
@@ -190,6 +200,7 @@ class HostedExecutor:
 
     def _failed(self, batch: list[Call], error: Exception) -> None:
         if isinstance(error, RequestError):
+            self._batcher.ended(_rows(batch), None)
             for call in batch:
                 self._end(call, error)
         else:
@@ -252,13 +263,14 @@ class HostedExecutor:
         """Decides what becomes of the batch that was out to a host that died."""
         flight, garbage, timer = self._limbo.pop(number)
         timer.cancel()
+        self._batcher.ended(flight.rows, None)
         running = garbage or (self._client, flight.number) in flights
         alone = flight.alone or (len(flight.batch) == 1 and len(flights) <= 1)
         if not running or cause == "killed":
             self._resend(flight)
         elif alone:
             call = flight.batch[0]
-            self._quarantine.add(call)
+            self._quarantine.add(call, cause)
             self._end(call, _ended_by(cause))
         else:
             self._suspects.extend(flight.batch)
@@ -279,8 +291,13 @@ class HostedExecutor:
 
     def _refuse_all(self, error: RequestError) -> None:
         while (taken := self._next()) is not None:
+            self._batcher.ended(_rows(taken[0]), None)
             for call in taken[0]:
                 self._end(call, error)
+
+
+def _rows(batch: Sequence[Call]) -> int:
+    return sum(call.count for call in batch)
 
 
 def _down(pause_s: int) -> Unavailable:

@@ -12,6 +12,8 @@ from foretell.execution.hosted.breaker import Breaker, Cause
 from foretell.execution.hosted.replica import Replica
 from foretell.execution.hosted.spec import HostSpec
 
+PATIENCE_S = 2.0
+"""Requests wait for a host that is started again within this time; for longer pauses they are refused."""
 SOFT_LIMIT = 0.8
 """Share of the memory limit above which a host that grew is replaced: the new one first, then the old one leaves."""
 
@@ -82,6 +84,8 @@ class Fleet:
         """As the web workers are told."""
         ready = [r for r in self.alive if r.ready is not None and not r.leaving and r.doomed is None]
         pause_s = 0.0 if ready else self.pause_s(time.monotonic())
+        if pause_s <= PATIENCE_S:
+            pause_s = 0.0
         return {
             "key": self.spec.key,
             "replicas": [[replica.number, replica.socket] for replica in ready],

@@ -59,6 +59,10 @@ class Lease:
             raise _fault(self.reason or {})
         return self.described
 
+    def wanted(self) -> dict[str, Any]:
+        """What the supervisor is told. What was ready once is tried again for as long as it takes."""
+        return {"want": self.spec.to_document(), "described": self.described}
+
     def condemn(self, number: int) -> None:
         """A host answered what cannot be: it is to be ended."""
         self._hosts.tell({"condemn": self.spec.key, "number": number})
@@ -113,7 +117,7 @@ class Hosts:
             raise RuntimeError(f"{spec.model}/{spec.version} is hosted for this process already")
         await self._connect()
         self._leases[spec.key] = lease
-        self.tell({"want": spec.to_document()})
+        self.tell(lease.wanted())
         return lease
 
     def tell(self, message: Mapping[str, Any]) -> None:
@@ -173,4 +177,4 @@ class Hosts:
                 lease.follower.hosts_changed()
         await self._connect()
         for lease in self._leases.values():
-            self.tell({"want": lease.spec.to_document()})
+            self.tell(lease.wanted())

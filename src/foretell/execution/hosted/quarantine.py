@@ -9,6 +9,7 @@ from typing import Any
 
 from foretell.core.values import Matrix, Table, Tensors
 from foretell.execution.base import Call
+from foretell.execution.hosted.breaker import Cause
 
 KEPT_S = 600.0
 MOST = 1000
@@ -18,22 +19,23 @@ class Quarantine:
     """Digests of inputs, the newest ``MOST`` of the last ``KEPT_S`` seconds."""
 
     def __init__(self) -> None:
-        self._until_s: OrderedDict[bytes, float] = OrderedDict()
+        self._kept: OrderedDict[bytes, tuple[float, Cause]] = OrderedDict()
 
     def __bool__(self) -> bool:
-        return bool(self._until_s)
+        return bool(self._kept)
 
-    def add(self, call: Call) -> None:
-        self._until_s[_digest(call.rows)] = time.monotonic() + KEPT_S
-        if len(self._until_s) > MOST:
-            self._until_s.popitem(last=False)
+    def add(self, call: Call, cause: Cause) -> None:
+        self._kept[_digest(call.rows)] = (time.monotonic() + KEPT_S, cause)
+        if len(self._kept) > MOST:
+            self._kept.popitem(last=False)
 
-    def holds(self, call: Call) -> bool:
-        """Whether the call's input is one of them."""
+    def find(self, call: Call) -> Cause | None:
+        """What the call's input did to its host; None where it is not one of them."""
         now_s = time.monotonic()
-        while self._until_s and next(iter(self._until_s.values())) < now_s:
-            self._until_s.popitem(last=False)
-        return bool(self._until_s) and _digest(call.rows) in self._until_s
+        while self._kept and next(iter(self._kept.values()))[0] < now_s:
+            self._kept.popitem(last=False)
+        found = self._kept.get(_digest(call.rows)) if self._kept else None
+        return None if found is None else found[1]
 
 
 def _digest(rows: Any) -> bytes:

@@ -19,6 +19,7 @@ from foretell.execution.hosted.spec import HostSpec
 from foretell.execution.hosted.status import Flight, Status
 
 START_S = 120.0
+LEFT_SUFFIXES = (".sock", ".status", ".task")
 SAID_BYTES = 1024 * 1024
 OUTPUT_BYTES = 64 * 1024
 OUTPUT_READS = 16

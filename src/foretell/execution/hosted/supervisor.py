@@ -22,7 +22,7 @@ import structlog
 from foretell.execution.hosted.breaker import Cause
 from foretell.execution.hosted.fleet import Fleet
 from foretell.execution.hosted.frames import FrameError, FrameReader, pack
-from foretell.execution.hosted.replica import OUTPUT_CHARS, Replica
+from foretell.execution.hosted.replica import LEFT_SUFFIXES, OUTPUT_CHARS, Replica
 from foretell.execution.hosted.spec import HostSpec
 
 SOCKET_NAME = "supervisor.sock"
@@ -74,7 +74,9 @@ class Supervisor:
 
     def _listen(self) -> socket.socket:
         path = self._folder / SOCKET_NAME
-        path.unlink(missing_ok=True)  # of one that died: whoever holds the lock is alone here
+        for left in self._folder.iterdir():  # by one that died: whoever holds the lock is alone here
+            if left.suffix in LEFT_SUFFIXES:
+                left.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
         listener.bind(str(path))
         listener.listen(128)
@@ -145,7 +147,7 @@ class Supervisor:
             worker.wants.add(spec.key)
             fleet = self._fleets.get(spec.key)
             if fleet is None:
-                fleet = self._fleets[spec.key] = Fleet(spec)
+                fleet = self._fleets[spec.key] = Fleet(spec, described=message.get("described"))
             fleet.unwanted = False
             self._say(worker, fleet.document())
         elif "release" in message:

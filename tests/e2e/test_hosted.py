@@ -1,0 +1,195 @@
+"""Hosted models that misbehave: only their own requests fail, each with its status, and they are back at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.client import Client
+from tests.e2e.load import Load
+from tests.e2e.models import Repository
+from tests.e2e.process import Serving, command, environment, free_port, serving, setting_variables, started, until
+from tests.hosting import DEEDS, MISBEHAVING
+
+MODEL = "/api/v1/models/misbehaving"
+LIMITS: dict[str, Any] = {"execution__timeout_s": 3, "execution__memory_mib": 500, "limits__timeout_s": 20}
+
+
+@pytest.fixture
+def models(repository: Repository, tmp_path: Path) -> Path:
+    """Iris beside a model that does what it is told."""
+    folder = tmp_path / "models"
+    shutil.copytree(repository.models / "iris", folder / "iris")
+    version = folder / "misbehaving" / "v1"
+    version.mkdir(parents=True)
+    (version / "model.py").write_text(MISBEHAVING)
+    return folder
+
+
+@pytest.fixture
+def server(models: Path, tmp_path: Path) -> Iterator[Serving]:
+    with serving(models, tmp_path / "server", options=["--default-model", "iris"], **LIMITS) as running:
+        yield running
+
+
+def ask(client: Client, x: float, deed: str = "") -> Any:
+    return client.post(f"{MODEL}/predict", {"features": [x, DEEDS.get(deed, 0)]})
+
+
+def hosts(server: Serving) -> list[int]:
+    """The process ids of the hosts that are running, as the log tells them."""
+    pids = [event["pid"] for event in server.events() if event["event"] == "host_ready"]
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+@pytest.mark.parametrize(
+    ("deed", "status", "code", "cause"),
+    [
+        ("hang", 504, "deadline_exceeded", "time_limit"),
+        ("print", 504, "deadline_exceeded", "time_limit"),
+        ("segfault", 500, "model_crashed", "crashed"),
+        ("exit", 500, "model_crashed", "crashed"),
+        ("eat", 500, "model_crashed", "memory_limit"),
+        ("garbage", 500, "model_crashed", "garbage"),
+    ],
+)
+def test_only_the_request_fails_that_did_it(server: Serving, deed: str, status: int, code: str, cause: str) -> None:
+    with Load(server.port) as load, Client(server.port) as client:
+        assert ask(client, 1.0).json["prediction"] == 2.0
+        neighbours = [Neighbour(server.port, float(i)) for i in range(8)]
+        for neighbour in neighbours:
+            neighbour.start()
+        answer = ask(client, 1.5, deed)
+        assert (answer.status, answer.json["code"]) == (status, code)
+        for neighbour in neighbours:
+            neighbour.stop()
+        assert [fault for neighbour in neighbours for fault in neighbour.faults] == []
+        assert ask(client, 3.0).json["prediction"] == 6.0
+        seen = load.answered
+        until(lambda: load.answered > seen + 20, "the other model answers")
+    assert load.faults == []
+    died = [event for event in server.events() if event["event"] == "host_died"]
+    assert [event["cause"] for event in died] == [cause]
+    assert len(hosts(server)) == 1
+
+
+class Neighbour(threading.Thread):
+    """Asks the same model, on a connection of its own, until it is told to stop; ``faults`` are wrong answers."""
+
+    def __init__(self, port: int, x: float) -> None:
+        super().__init__()
+        self.faults: list[Any] = []
+        self._port = port
+        self._x = x
+        self._over = threading.Event()
+
+    def run(self) -> None:
+        with Client(self._port) as client:
+            while not self._over.wait(0.005):
+                answer = ask(client, self._x)
+                if answer.status != 200 or answer.json["prediction"] != 2 * self._x:
+                    self.faults.append(answer)
+
+    def stop(self) -> None:
+        self._over.set()
+        self.join(30)
+        assert not self.is_alive()
+
+
+def test_an_input_that_has_crashed_its_host_is_not_tried_again(server: Serving) -> None:
+    with Client(server.port) as client:
+        answers = [ask(client, 1.5, "segfault") for _ in range(20)]
+        assert {answer.status for answer in answers} == {500}
+        assert ask(client, 3.0).json["prediction"] == 6.0
+    assert len([event for event in server.events() if event["event"] == "host_died"]) == 1
+
+
+def test_a_model_that_keeps_dying_is_left_alone_and_says_for_how_long(server: Serving) -> None:
+    with Client(server.port) as client:
+        statuses = [ask(client, float(i), "exit").status for i in range(5)]
+        assert statuses[:4] == [500] * 4
+        refused = ask(client, 3.0)
+        assert (refused.status, refused.json["code"]) == (503, "model_down")
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+        assert client.post("/predict", {"features": [5.1, 3.5, 1.4, 0.2]}).status == 200
+
+
+def test_a_host_that_leaks_is_replaced_before_its_limit_without_a_lost_request(server: Serving) -> None:
+    with Client(server.port) as client:
+        before = hosts(server)
+        for i in range(700):
+            answer = ask(client, float(i), "leak")
+            assert answer.status == 200 and answer.json["prediction"] == 2.0 * i
+        until(lambda: hosts(server) != before and len(hosts(server)) == 1, "another host answers alone")
+    events = [event["event"] for event in server.events()]
+    assert "host_worn" in events
+    assert "host_died" not in events
+
+
+def test_hosts_killed_at_random_lose_no_request(server: Serving) -> None:
+    neighbours = [Neighbour(server.port, float(i)) for i in range(4)]
+    for neighbour in neighbours:
+        neighbour.start()
+    for _ in range(5):
+        (pid,) = until(lambda: hosts(server), "a host")
+        os.kill(pid, signal.SIGKILL)
+        until(lambda pid=pid: hosts(server) and pid not in hosts(server), "another host")  # type: ignore[misc]
+    for neighbour in neighbours:
+        neighbour.stop()
+    assert [fault for neighbour in neighbours for fault in neighbour.faults] == []
+
+
+def test_workers_share_the_hosts_and_their_parent_supervises_them(models: Path, tmp_path: Path) -> None:
+    options = ["--default-model", "iris", "--workers", "2"]
+    with serving(models, tmp_path / "server", options=options, **LIMITS) as server:
+        until(lambda: len([e for e in server.events() if e["event"] == "model_ready"]) >= 6, "both workers are ready")
+        neighbours = [Neighbour(server.port, float(i)) for i in range(8)]
+        for neighbour in neighbours:
+            neighbour.start()
+        (pid,) = hosts(server)
+        assert int(re.search(r"PPid:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) == server.process.pid  # type: ignore[index]
+        os.kill(pid, signal.SIGSEGV)
+        until(lambda: hosts(server) and pid not in hosts(server), "another host")
+        for neighbour in neighbours:
+            neighbour.stop()
+        assert [fault for neighbour in neighbours for fault in neighbour.faults] == []
+        assert server.stop() == 0
+        assert hosts(server) == []
+
+
+def test_under_a_foreign_server_one_process_supervises_and_another_takes_over(models: Path, tmp_path: Path) -> None:
+    port = free_port()
+    arguments = [command()[0], "-m", "uvicorn", "foretell.asgi:app", "--workers", "2", "--port", str(port)]
+    settings = {name.replace("__", "."): value for name, value in LIMITS.items()}
+    env = environment(
+        **setting_variables({**settings, "default_model": "iris", "execution.folder": tmp_path / "hosts"}),
+        FORETELL_MODELS=str(models),
+        PYTHONPATH=os.environ.get("PYTHONPATH", ""),
+    )
+    with started(arguments, env, tmp_path / "output.log", tmp_path) as process:
+        server = Serving(process, port, tmp_path / "output.log", lane=False)
+        until(lambda: len([e for e in server.events() if e["event"] == "model_ready"]) >= 6, "both workers are ready")
+        (host,) = hosts(server)
+        supervisor = int(re.search(r"PPid:\s+(\d+)", Path(f"/proc/{host}/status").read_text())[1])  # type: ignore[index]
+        os.kill(supervisor, signal.SIGKILL)
+        until(lambda: hosts(server) and host not in hosts(server), "a host of the other's")
+        until(lambda: answers(port), "an answer")
+        assert not Path(f"/proc/{host}").exists() or "Z" in Path(f"/proc/{host}/stat").read_text().split()[2]
+
+
+def answers(port: int) -> bool:
+    try:
+        with Client(port) as client:
+            return bool(ask(client, 4.0).json["prediction"] == 8.0)
+    except (OSError, EOFError):
+        time.sleep(0.01)
+        return False
