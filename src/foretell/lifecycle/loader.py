@@ -14,8 +14,8 @@ import structlog
 from foretell.caching.base import AnswerCache
 from foretell.codecs.base import Decoders
 from foretell.core.cache import CacheOptions
-from foretell.core.identity import Ref
 from foretell.core.execution import ExecutionOptions
+from foretell.core.identity import Ref
 from foretell.core.manifest import Artifact
 from foretell.core.signature import Signature
 from foretell.core.values import Inputs
