@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from foretell.core.signature import Column, ColumnType, Output, Signature
-from foretell.core.values import Inputs, Matrix, Table, column_array
+from foretell.core.values import Inputs, Matrix, Table, Tensors, column_array
 
 Builder = Callable[[], "Specimen"]
 
@@ -65,6 +66,9 @@ def inputs_of(X: Any, signature: Signature) -> Inputs:
     """Rows of an array or data frame as the inputs a runtime gets."""
     if signature.layout == "matrix":
         return Matrix(np.ascontiguousarray(np.asarray(X, dtype=np.float64)))
+    if signature.layout == "tensors":
+        (tensor,) = signature.tensors
+        return Tensors({tensor.name: np.ascontiguousarray(np.asarray(X, dtype=tensor.dtype))})
     columns = {}
     for position, column in enumerate(signature.columns):
         cells = list(X[column.name]) if hasattr(X, "columns") else [row[position] for row in X]
@@ -577,3 +581,92 @@ class Spending:
         return spend + tenure_months * 2 + np.where(np.isnan(age), 40.0, age) + bonus
 """
     return python_specimen(source, Spending(), *customers())
+
+
+# -- PyTorch -----------------------------------------------------------------------------------------------------------
+
+
+class Layer:
+    """One layer of three classes, computed by numpy in the precision of the artifacts."""
+
+    def __init__(self, classes: Any = (0, 1, 2)) -> None:
+        rng = np.random.default_rng(5)
+        self.weights = rng.normal(size=(3, 4)).astype(np.float32)
+        self.bias = rng.normal(size=3).astype(np.float32)
+        self.classes_ = np.array(classes)
+
+    def predict_proba(self, X: Any) -> Any:
+        """Three shares a row."""
+        scores = np.exp(np.asarray(X, dtype=np.float32) @ self.weights.T + self.bias)
+        return scores / scores.sum(axis=1, keepdims=True)
+
+    def predict(self, X: Any) -> Any:
+        """The likeliest class."""
+        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+
+
+def flowers(output: Output) -> Signature:
+    """The columns of iris, as a manifest has them."""
+    return Signature(tuple(Column(name) for name in ("sl", "sw", "pl", "pw")), output=output)
+
+
+def torch_module(layer: Layer) -> Any:
+    """The layer as a module of torch's."""
+    torch = pytest.importorskip("torch", reason="pip install 'foretell[torch]'")
+    module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Softmax(1)).eval()
+    module[0].weight.data = torch.tensor(layer.weights)
+    module[0].bias.data = torch.tensor(layer.bias)
+    return module
+
+
+@_specimen("torch-export")
+def _torch_export() -> Specimen:
+    layer = Layer(["a", "b", "c"])
+    module = torch_module(layer)
+
+    def save(path: Path) -> None:
+        import torch
+
+        rows = torch.export.Dim("rows")
+        exported = torch.export.export(module, (torch.zeros(2, 4),), dynamic_shapes=({0: rows},))
+        torch.export.save(exported, path)
+
+    signature = flowers(Output("classification", classes=("a", "b", "c"), probabilities=True))
+    return Specimen("torch", ".pt2", layer, *iris(), save, signature, rtol=1e-5)
+
+
+class Sum:
+    """The sum of a row, in float32."""
+
+    def predict(self, X: Any) -> Any:
+        """One number a row."""
+        return np.asarray(X, dtype=np.float32).sum(axis=1)
+
+
+@_specimen("torch-script")
+def _torch_script() -> Specimen:
+    torch = pytest.importorskip("torch", reason="pip install 'foretell[torch]'")
+
+    def save(path: Path) -> None:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.jit.trace(lambda x: x.sum(1), (torch.zeros(2, 4),)).save(str(path))
+
+    return Specimen("torch", ".pt", Sum(), *iris(), save, flowers(Output("regression")), rtol=1e-5)
+
+
+# -- LiteRT ------------------------------------------------------------------------------------------------------------
+
+
+@_specimen("litert-layer")
+def _litert_layer() -> Specimen:
+    from tests.litert_graphs import softmax_layer
+
+    layer = Layer()
+    content = softmax_layer(layer.weights, layer.bias)
+
+    def save(path: Path) -> None:
+        path.write_bytes(content)
+
+    signature = flowers(Output("classification", classes=(0, 1, 2), probabilities=True))
+    return Specimen("litert", ".tflite", layer, *iris(), save, signature, rtol=1e-5)

@@ -35,6 +35,7 @@ TRIED = [
     "xgboost-categories",
     "xgboost-named-json",
     "lightgbm-categories",
+    "litert-layer",
 ]
 
 
