@@ -73,6 +73,10 @@ def test_a_graph_for_a_fixed_number_of_rows_takes_any(tmp_path: Path, named: boo
     np.testing.assert_allclose(found["y"], expected(rows), rtol=1e-5)
 
 
+def test_a_graph_for_a_monstrous_number_of_rows_is_refused(tmp_path: Path) -> None:
+    refused(tmp_path, softmax_layer(WEIGHTS, BIAS, rows=70_000), LoadFailed, "takes 70,000 rows at a time")
+
+
 @pytest.mark.parametrize("named", [True, False])
 def test_threads_get_their_own_answers(tmp_path: Path, named: bool) -> None:
     model = load(tmp_path, softmax_layer(WEIGHTS, BIAS, named=named))

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -394,3 +395,61 @@ def test_parameters_tell_where_a_model_comes_from(tmp_path: Path) -> None:
     graph = softmax()
     helper.set_model_props(graph, {"author": "someone"})
     assert load(graph, tmp_path).parameters == {"producer": "test", "graph": "g", "metadata": {"author": "someone"}}
+
+
+# -- devices -----------------------------------------------------------------------------------------------------------
+
+
+class FakeSessions:
+    """Makes sessions that run on the processor, and records what they were asked to run on."""
+
+    def __init__(self, runs_on: list[str]) -> None:
+        self.runs_on = runs_on
+        self.asked: list[Any] = []
+        self._make = onnxruntime.InferenceSession
+
+    def __call__(self, content: Any, options: Any, providers: list[Any], **_: Any) -> Any:
+        self.asked = providers
+        session = self._make(content, options, ["CPUExecutionProvider"])
+        session.get_providers = lambda: self.runs_on
+        return session
+
+
+RELU = model_of([helper.make_node("Relu", ["x"], ["y"])], [value("x", FLOAT, ["N", 2])], [value("y", FLOAT, ["N", 2])])
+
+
+def on(device: str, tmp_path: Path) -> Any:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(RELU.SerializeToString())
+    return runtime.load(path, None, LoadOptions(device=device))
+
+
+def test_a_device_that_this_onnxruntime_has_not_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LoadFailed, match="device 'npu' is unknown"):
+        on("npu", tmp_path)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(LoadFailed, match=r"cuda:0 is not there: this onnxruntime .* was built without CUDA") as caught:
+        on("cuda:0", tmp_path)
+    assert "onnxruntime-gpu" in (caught.value.hint or "")
+
+
+def test_a_device_is_asked_for_by_its_number_and_must_have_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: both)
+    sessions = FakeSessions(both)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", sessions)
+    on("cuda:1", tmp_path)
+    assert sessions.asked == [("CUDAExecutionProvider", {"device_id": 1}), "CPUExecutionProvider"]
+    sessions.runs_on = ["CPUExecutionProvider"]
+    with pytest.raises(LoadFailed, match="cuda is not there: onnxruntime could not start CUDA"):
+        on("cuda", tmp_path)
+    assert sessions.asked[0] == ("CUDAExecutionProvider", {"device_id": 0})
+
+
+def test_a_graph_for_a_monstrous_number_of_rows_is_refused(tmp_path: Path) -> None:
+    shape = [1 << 31, 2]
+    node = helper.make_node("Relu", ["x"], ["y"])
+    with pytest.raises(LoadFailed, match="takes 2,147,483,648 rows at a time"):
+        load(model_of([node], [value("x", FLOAT, shape)], [value("y", FLOAT, shape)]), tmp_path)

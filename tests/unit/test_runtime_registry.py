@@ -82,7 +82,7 @@ def test_a_plugin_cannot_take_a_file_from_a_built_in(tmp_path: Path) -> None:
 
 
 def test_an_unknown_runtime_names_those_there_are() -> None:
-    with pytest.raises(UnrecognisedArtifact, match=r"lightgbm, onnx, .*did you mean 'sklearn'"):
+    with pytest.raises(UnrecognisedArtifact, match=r"lightgbm, litert, onnx, .*did you mean 'sklearn'"):
         registry.get("sklern")
     with pytest.raises(UnrecognisedArtifact, match="there are none"):
         Registry([]).get("anything")

@@ -205,10 +205,10 @@ def test_devices_that_are_not_there_are_refused(tmp_path: Path, monkeypatch: pyt
     refused(path, LoadFailed, "device 'tpu' is unknown", device="tpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for device in ("cuda", "cuda:0"):
-        refused(path, LoadFailed, f"device {device} is not there: PyTorch .* sees no CUDA", device=device)
+        refused(path, LoadFailed, f"device {device} is not there: PyTorch .* sees CUDA devices: 0", device=device)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    refused(path, LoadFailed, "cuda:3 is not there: PyTorch .* sees 1 CUDA", device="cuda:3")
+    refused(path, LoadFailed, "cuda:3 is not there: PyTorch .* sees CUDA devices: 1", device="cuda:3")
 
 
 def test_a_program_goes_to_the_device_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

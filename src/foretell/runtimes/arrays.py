@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from foretell.core.signature import Output, Signature, Tensor
 from foretell.core.values import Inputs, Matrix, Outputs, Tensors, join
 from foretell.errors import LoadFailed, SignatureMissing
+from foretell.runtimes.base import FIXED_ROWS_MAX
 from foretell.runtimes.returned import Answers, WrongAnswer
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -44,6 +45,8 @@ class ArrayModel:
         self._feed = _feed(signature, inputs)
         self._answer = _answer(signature.output)
         self._group = max((tensor.shape[0] for tensor in inputs), default=-1)
+        if self._group > FIXED_ROWS_MAX:
+            raise LoadFailed(f"the model takes {self._group:,} rows at a time; at most {FIXED_ROWS_MAX:,} are served")
         self._call: Function | None = call
         self._released = released
 

@@ -6,6 +6,7 @@ the same door. Importing a runtime's module must not import its library: ``recog
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -17,6 +18,8 @@ from foretell.core.values import Inputs, Outputs
 from foretell.errors import LoadFailed
 
 ENTRY_POINT_GROUP = "foretell.runtimes"
+
+_DEVICE = re.compile(r"cpu|cuda(?::([0-9]{1,3}))?")
 
 
 class Trust(StrEnum):
@@ -111,6 +114,10 @@ class LoadOptions:
     device: str = "cpu"
 
 
+FIXED_ROWS_MAX = 65_536
+"""The most rows that an artifact made for a fixed number of them may take: shorter batches are filled up to it."""
+
+
 class Runtime(Protocol):
     """One kind of artifact."""
 
@@ -148,6 +155,14 @@ class Runtime(Protocol):
 def isolation_of(runtime: Runtime) -> Isolation:
     """Where the runtime's models may run; ``any`` for a plugin that does not say."""
     return getattr(runtime, "isolation", "any")
+
+
+def device_of(options: LoadOptions) -> tuple[str, int]:
+    """The kind of device, ``cpu`` or ``cuda``, and which of its kind. Raises LoadFailed for any other."""
+    match = _DEVICE.fullmatch(options.device)
+    if match is None:
+        raise LoadFailed(f"the device {options.device[:64]!r} is unknown: it is cpu, cuda or cuda:N")
+    return ("cuda" if match[0] != "cpu" else "cpu"), int(match[1] or 0)
 
 
 def only_cpu(runtime: str, options: LoadOptions) -> None:

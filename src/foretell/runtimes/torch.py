@@ -6,7 +6,6 @@ the operator's word, as pickles do, and run hosted unless the manifest says othe
 
 from __future__ import annotations
 
-import re
 import warnings
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
@@ -20,12 +19,11 @@ from numpy.typing import NDArray
 from foretell.core.signature import Signature, Tensor
 from foretell.errors import ArtifactError, LoadFailed, MissingLibrary, SignatureMissing
 from foretell.runtimes.arrays import ArrayModel, Arrays, check_inputs, own_signature
-from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement, Trust
+from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement, Trust, device_of
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _SUFFIXES = frozenset({".pt2", ".pt", ".pth", ".ts"})
 _MEMBERS_READ = 10_000
-_DEVICE = re.compile(r"cpu|cuda(:[0-9]{1,3})?")
 _DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
@@ -56,7 +54,7 @@ class TorchRuntime:
     def load(self, path: Path, signature: Signature | None, options: LoadOptions) -> ArrayModel:
         """Raises MissingLibrary, SignatureMissing or LoadFailed, nothing else."""
         torch = _library()
-        device = _device(torch, options.device)
+        device = _device(torch, options)
         if options.exclusive:
             torch.set_num_threads(options.threads)
         try:
@@ -213,19 +211,17 @@ def _array(value: Any) -> NDArray[Any]:
     return np.asarray(value.detach().cpu().numpy())
 
 
-def _device(torch: Any, named: str) -> Any:
-    """The device of that name. Raises LoadFailed where there is none."""
-    if not _DEVICE.fullmatch(named):
-        raise LoadFailed(f"the device {named[:64]!r} is unknown: it is cpu, cuda or cuda:N")
-    device = torch.device(named)
-    if device.type == "cuda":
+def _device(torch: Any, options: LoadOptions) -> Any:
+    """The device asked for. Raises LoadFailed where there is none."""
+    kind, index = device_of(options)
+    if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
+        if index >= count:
             raise LoadFailed(
-                f"the device {named} is not there: PyTorch {torch.__version__} sees {count or 'no'} CUDA devices",
+                f"the device {options.device} is not there: PyTorch {torch.__version__} sees CUDA devices: {count}",
                 hint='Set the device to "cpu", or install a PyTorch that was built for your GPU.',
             )
-    return device
+    return torch.device(options.device)
 
 
 def _library() -> Any:

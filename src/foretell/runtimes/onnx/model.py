@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from foretell.core.signature import Signature
 from foretell.core.values import Inputs, Matrix, Outputs, Table, Tensors, join
 from foretell.errors import LoadFailed
+from foretell.runtimes.base import FIXED_ROWS_MAX
 from foretell.runtimes.onnx.ports import Port, label_port, probability_port
 
 Arrays = dict[str, NDArray[Any]]
@@ -36,6 +37,8 @@ class OnnxModel:
         run = session.run
         self._run: Callable[[Arrays], list[Any]] | None = lambda arrays: run(names, arrays)
         self._group = max((port.shape[0] for port in inputs if port.shape), default=-1)
+        if self._group > FIXED_ROWS_MAX:
+            raise LoadFailed(f"the graph takes {self._group:,} rows at a time; at most {FIXED_ROWS_MAX:,} are served")
 
     def predict(self, inputs: Inputs) -> Outputs:
         """As the port promises. A graph made for a fixed number of rows is run by that many, the last ones repeated."""

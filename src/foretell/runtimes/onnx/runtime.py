@@ -8,7 +8,7 @@ from typing import Any
 
 from foretell.core.signature import Label, Signature
 from foretell.errors import ArtifactError, LoadFailed, MissingLibrary
-from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement
+from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement, device_of
 from foretell.runtimes.onnx.graph import check_external, class_labels, external_locations
 from foretell.runtimes.onnx.model import OnnxModel
 from foretell.runtimes.onnx.ports import check_agreement, port_of, signature_of
@@ -18,11 +18,12 @@ from foretell.runtimes.onnx.protobuf import MessageError, fields
 _EXTERNAL = b"location"
 _IR_VERSION = b"\x08"
 _QUIET_LOG = 4
+_CPU, _CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _METADATA = 32
 
 
 class OnnxRuntime:
-    """ONNX graphs, run by onnxruntime on the CPU."""
+    """ONNX graphs, run by onnxruntime on the processor or, where it was built for that, on a GPU."""
 
     name = "onnx"
     isolation: Isolation = "any"
@@ -46,6 +47,7 @@ class OnnxRuntime:
     def load(self, path: Path, signature: Signature | None, options: LoadOptions) -> OnnxModel:
         """Raises MissingLibrary, UntrustedArtifact, SignatureMissing or LoadFailed, nothing else."""
         ort = _library()
+        providers = _providers(ort, options)
         try:
             path = path.absolute()
             content = path.read_bytes()
@@ -53,7 +55,7 @@ class OnnxRuntime:
             session = ort.InferenceSession(
                 str(path) if beside else content,
                 _session_options(ort, options),
-                ["CPUExecutionProvider"],
+                providers,
                 enable_fallback=0,
             )
             inputs = [port_of(node) for node in session.get_inputs()]
@@ -62,6 +64,7 @@ class OnnxRuntime:
                 signature = signature_of(inputs, outputs, labels)
             else:
                 check_agreement(signature, inputs)
+            _check_device(session, options)
             return OnnxModel(session, signature, inputs, outputs, _parameters(session))
         except ArtifactError:
             raise
@@ -110,6 +113,28 @@ def _session_options(ort: Any, options: LoadOptions) -> Any:
     found.add_session_config_entry("session.intra_op.allow_spinning", "0")
     found.log_severity_level = _QUIET_LOG
     return found
+
+
+def _providers(ort: Any, options: LoadOptions) -> list[Any]:
+    """What computes, best first. Raises LoadFailed where this onnxruntime has nothing for the device asked for."""
+    kind, index = device_of(options)
+    if kind == "cpu":
+        return [_CPU]
+    if _CUDA not in ort.get_available_providers():
+        raise LoadFailed(
+            f"the device {options.device} is not there: this onnxruntime {ort.__version__} was built without CUDA",
+            hint='Set the device to "cpu", or install onnxruntime-gpu instead of onnxruntime.',
+        )
+    return [(_CUDA, {"device_id": index}), _CPU]
+
+
+def _check_device(session: Any, options: LoadOptions) -> None:
+    """Raises LoadFailed where onnxruntime quietly went on without the device: it does, and only warns."""
+    if options.device != "cpu" and _CUDA not in session.get_providers():
+        raise LoadFailed(
+            f"the device {options.device} is not there: onnxruntime could not start CUDA on it",
+            hint="The log of onnxruntime says why: no such device, or CUDA's or cuDNN's libraries are missing.",
+        )
 
 
 def _parameters(session: Any) -> Mapping[str, Any]:
