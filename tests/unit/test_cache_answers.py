@@ -254,6 +254,22 @@ def test_a_value_past_its_time_is_not_used_though_the_store_still_has_it() -> No
     assert not asked(opened(store, clock=lambda: 1060.0), model, (1, 2)).hit
 
 
+def test_what_another_process_would_keep_for_longer_is_kept_as_long_as_we_would() -> None:
+    store, model = Store(), Model()
+    terms: dict[str, Any] = {"max_bytes": 1 << 20, "max_entry_bytes": 1024, "secret": "a secret of the tests"}
+    patient, hasty = (Caches(CachePolicy("all", ttl_s), remote=store, **terms) for ttl_s in (3600.0, 60.0))
+    hasty.memory.clock = lambda: 0.0
+    ours = hasty.cache(Ref("sum", "v1"), "sha256:0", SIGNATURE, None)
+    theirs = patient.cache(Ref("sum", "v1"), "sha256:0", SIGNATURE, None)
+    assert ours is not None
+    assert theirs is not None
+    asked(theirs, model, (1, 2))
+    assert asked(ours, model, (1, 2)).hit
+    store.values.clear()
+    hasty.memory.clock = lambda: 61.0
+    assert not asked(ours, model, (1, 2)).hit
+
+
 def test_opening_and_closing_reach_the_store() -> None:
     store = Store(available=False)
     caches = Caches(

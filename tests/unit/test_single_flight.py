@@ -109,6 +109,25 @@ def test_where_all_have_left_it_is_called_off_and_who_comes_then_begins_anew() -
     flown(story)
 
 
+def test_nobody_boards_what_is_being_called_off() -> None:
+    async def story(flights: SingleFlight[int], gate: Gate) -> None:
+        async def reluctant() -> int:
+            try:
+                return await gate()
+            finally:
+                await turns(10)
+
+        first = asyncio.ensure_future(flights.share("key", later(), reluctant))
+        await turns()
+        first.cancel()
+        await turns(3)
+        gate.open.set()
+        assert await flights.share("key", later(), gate) == (2, True)
+        await turns(10)
+
+    flown(story)
+
+
 def test_a_failure_is_told_to_all_who_wait_and_is_forgotten() -> None:
     async def story(flights: SingleFlight[int], gate: Gate) -> None:
         asked = [asyncio.ensure_future(flights.share("key", later(), gate)) for _ in range(3)]

@@ -40,13 +40,14 @@ class RedisStore:
 
     name = "redis"
 
-    def __init__(self, url: str, *, budget_s: float, max_value_bytes: int) -> None:
+    def __init__(self, url: str, *, budget_s: float, max_value_bytes: int, retry_s: float = RETRY_S) -> None:
         connections = _connections(url)
         self._budget_s = budget_s
+        self._retry_s = retry_s
         self._max_value_bytes = max_value_bytes
         self._reader = _Line(connections)
         self._writer = _Line(connections)
-        self._breaker = Breaker(RETRY_S)
+        self._breaker = Breaker(retry_s)
         self._reads: deque[Read] = deque()
         self._writes: deque[tuple[bytes, bytes, float]] = deque()
         self._unwritten_bytes = 0
@@ -140,7 +141,7 @@ class RedisStore:
             except Exception as error:
                 if self._breaker.failed(time.monotonic()) == 0.0:
                     self._log_unavailable(error)
-                delay_s = RETRY_S
+                delay_s = self._retry_s
             else:
                 self._breaker.succeeded()
                 _log.info("cache_redis_available")
