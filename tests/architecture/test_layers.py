@@ -11,7 +11,11 @@ from tests.architecture.modules import ROOT, graph, imports, modules
 HTTP_FRAMEWORKS = {"fastapi", "starlette"}
 MAY_KNOW_HTTP = ("foretell.api", "foretell.asgi")
 MAY_IMPORT_BOOTSTRAP = ("foretell.bootstrap", "foretell.asgi", "foretell.cli")
-IMPLEMENTATIONS = {"runtimes": {"sklearn", "onnx", "xgboost", "lightgbm"}, "codecs": {"json", "csv"}}
+IMPLEMENTATIONS = {
+    "runtimes": {"sklearn", "onnx", "xgboost", "lightgbm"},
+    "codecs": {"json", "csv"},
+    "caching": {"memory", "redis"},
+}
 IO_MODULES = {"asyncio", "socket", "subprocess", "threading", "http", "urllib", "pathlib", "logging"}
 
 
@@ -41,7 +45,9 @@ def test_only_entry_points_import_bootstrap() -> None:
 
 def test_a_port_imports_no_implementation() -> None:
     ports = [name for name in modules() if name.endswith(".base")]
-    assert {"foretell.runtimes.base", "foretell.codecs.base", "foretell.sources.base"} <= set(ports)
+    assert {"foretell.runtimes.base", "foretell.codecs.base", "foretell.sources.base", "foretell.caching.base"} <= set(
+        ports
+    )
     assert not {(port, t) for port in ports for t in graph()[port] if within(t, port.removesuffix(".base"))}
 
 

@@ -28,6 +28,7 @@ from foretell.lifecycle.servable import Servable
 from foretell.lifecycle.states import State
 from foretell.settings import Cache, Log, Settings
 from tests.asgi import Api, Price, Shop, problem, ready, serving
+from tests.redis_server import redis_server
 from tests.serving import Sum, light_servable, run, running, until
 from tests.zoo import specimen
 
@@ -259,6 +260,34 @@ def test_settings_reach_the_models_they_name(tmp_path: Path) -> None:
     assert run(ask(Cache())) == [None, None]
     assert run(ask(Cache(models=("iris",)))) == ["miss", "hit"]
     assert run(ask(Cache(models=("other",)))) == [None, None]
+
+
+def test_what_one_start_put_into_redis_the_next_one_finds(tmp_path: Path) -> None:
+    path = specimen("sklearn-iris-logistic").write(tmp_path, "iris")
+
+    async def ask(url: str, secret: str, until_there: bool = True) -> str | None:
+        cache = Cache(models="all", redis_url=url, secret=secret, redis_timeout_ms=1000)
+        async with open_services(Settings(models=path, log=Log(level="error"), cache=cache)) as services:
+            remembered = services.service.catalog.resolve().cache
+            assert remembered is not None
+
+            def there() -> bool:
+                return bool(remembered.to_document()["shared_store"]["available"])
+
+            if until_there:
+                await asyncio.to_thread(until, there)
+            deadline_s = time.monotonic() + 30
+            body = b'{"features": [5.1, 3.5, 1.4, 0.2]}'
+            return (await services.service.predict(Ask(None, None, body, json_codec, False, deadline_s))).cache
+
+    with redis_server() as server:
+        assert run(ask(server.url, "a secret of the tests")) == "miss"
+        with server.client() as client:
+            until(lambda: client.dbsize() == 1)
+        assert run(ask(server.url, "a secret of the tests")) == "hit"
+        assert run(ask(server.url, "another secret of the tests")) == "miss"
+        url = server.url
+    assert run(ask(url, "a secret of the tests", until_there=False)) == "miss", "without Redis it serves all the same"
 
 
 @pytest.mark.parametrize("url", ["nonsense://", "redis://127.0.0.1:port/hush"])
