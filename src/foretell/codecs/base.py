@@ -10,7 +10,7 @@ The invariant, held by test: what the fast way accepts, the explaining way accep
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -26,11 +26,15 @@ from foretell.core.values import Inputs, Row
 class Decoders:
     """The fast way for one signature: ``single`` reads a body of one row, ``batch`` one of many.
 
-    Neither ever raises; None means «not plain». Safe to share between threads.
+    ``slices`` reads a batch body in parts that each take a few milliseconds, for bodies that would take long as a
+    whole; its last part is None where the body is not plain, and ``join`` makes one of the others.
+
+    None ever raises; None means «not plain». Safe to share between threads.
     """
 
     single: Callable[[bytes], Row | None]
     batch: Callable[[bytes], Inputs | None]
+    slices: Callable[[bytes], Iterator[Inputs | None]] | None = None
 
 
 Values = Sequence[Any] | NDArray[Any]

@@ -13,6 +13,7 @@ from foretell.codecs.json.batch import batch_decoder
 from foretell.codecs.json.lines import NdjsonCodec
 from foretell.codecs.json.shapes import Shapes
 from foretell.codecs.json.single import single_decoder
+from foretell.codecs.json.slices import sliced
 from foretell.codecs.json.strict import parse
 from foretell.core.document import Document
 from foretell.core.limits import BodyLimits
@@ -40,7 +41,8 @@ class JsonCodec:
         shapes = Shapes.of(signature, limits)
         if shapes is None:
             return None
-        return Decoders(single_decoder(signature, shapes), batch_decoder(signature, shapes, limits))
+        batch = batch_decoder(signature, shapes, limits)
+        return Decoders(single_decoder(signature, shapes), batch, lambda body: sliced(body, batch, limits.max_rows))
 
     def parse(self, body: bytes, many: bool, limits: BodyLimits, parameters: Mapping[str, str]) -> Document:  # noqa: ARG002
         return parse(body, many, limits)
