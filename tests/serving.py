@@ -197,6 +197,7 @@ def running(
         services = Light(settings, service, observer, ids, time.time(), way, servable)
         made.append(services)
         yield services
+        service.close()
         servable.retire()
         await servable.closed()
 

@@ -108,6 +108,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                     yield services
                 finally:
                     services.drain()
+                    service.close()
                     await _closed(reconciler)
     finally:
         if hosts is not None:

@@ -10,6 +10,7 @@ import numpy as np
 import orjson
 import pytest
 
+from foretell.api.native import translate
 from foretell.api.native.columns import Options
 from foretell.api.native.translate import batch_json, rows_csv, single_json, timestamp
 from foretell.core.identity import Ref
@@ -118,3 +119,43 @@ def test_csv_quotes_what_needs_it_and_writes_truth_as_words() -> None:
 )
 def test_a_timestamp_is_rfc_3339_in_utc_with_milliseconds(seconds: float, text: str) -> None:
     assert timestamp(seconds) == timestamp(seconds) == text
+
+
+MANY = [
+    labels("a", "b", "c"),
+    labels(0, 1, 2, names=("x", "y", "z")),
+    labels(0, 2**63, 1),
+    labels(True, False, True),
+    labels(0.5, 1.0, 2),
+    Outputs(Output("classification", (3, 4)), indices=np.array([1, 0, 1])),
+    Outputs(Output("regression"), values=np.array([1.5, -0.0, 1e300])),
+    Outputs(Output("regression"), values=np.array([0.1, 0.2, 0.3], dtype=np.float32)),
+    Outputs(Output("regression"), values=np.array([1, 2, 3], dtype=">i4")),
+    Outputs(Output("classification"), values=np.array(["a", "b", "c"], dtype=object)),
+    Outputs(TWO_NUMBERS, values=np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])),
+    Outputs(TENSOR, tensors={"y": np.arange(6, dtype=np.float32).reshape(3, 2)}),
+    Outputs(TENSOR, tensors={"y": np.arange(3), "z": np.ones(3)}),
+]
+
+
+@pytest.mark.parametrize("outputs", MANY, ids=range(len(MANY)))
+@pytest.mark.parametrize("options", [Options(), FULL], ids=["plain", "full"])
+def test_an_answer_written_in_turns_is_the_answer_written_at_once(
+    outputs: Outputs, options: Options, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def texts() -> tuple[bytes, bytes]:
+        return (
+            batch_json(outputs, REF, prediction_id="p", total_ms=1.0, options=options),
+            rows_csv(outputs, options),
+        )
+
+    at_once = texts()
+    monkeypatch.setattr(translate, "CELLS_A_TURN", 1)
+    turns = translate.rows_csv_turns(outputs, options)
+    assert sum(1 for _ in turns) == outputs.count, "each row had a turn of its own"
+    assert texts() == at_once
+
+
+@pytest.mark.parametrize("outputs", MANY, ids=range(len(MANY)))
+def test_arrays_say_what_their_values_say(outputs: Outputs) -> None:
+    assert batch(outputs)["predictions"] == orjson.loads(orjson.dumps(outputs.listed.predictions))

@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from foretell.caching.base import AnswerCache
 from foretell.codecs.base import Codec
 from foretell.codecs.stream.base import Answered, Chunk
-from foretell.core.document import Document
 from foretell.core.limits import MAX_QUEUE_S, BodyLimits
 from foretell.core.validation import bind
 from foretell.core.values import Inputs, Matrix, Outputs, Row, Table, Tensors, assemble, first_not_finite
@@ -21,12 +19,10 @@ from foretell.errors import DeadlineExceeded, Draining, MalformedRequest, ModelF
 from foretell.execution.admission import refusal
 from foretell.execution.base import Run
 from foretell.inference.calls import Waiting
+from foretell.inference.reading.reader import Opened, Reader
 from foretell.inference.stream import StreamRun
 from foretell.lifecycle.catalog import Catalog, CatalogHolder
 from foretell.lifecycle.servable import Servable
-
-READING_AT_ONCE = 4
-"""Bodies read on threads at a time: no queue counts their rows yet, so it is this that bounds their memory."""
 
 EXTREME = 1e30
 """Numbers beyond this overflow in a model's 32-bit arithmetic sooner or later."""
@@ -83,7 +79,7 @@ class InferenceService:
         self._max_queue_s = max_queue_s
         self._max_streams = max_streams
         self._streams = 0
-        self._readers = ThreadPoolExecutor(READING_AT_ONCE, thread_name_prefix="read-body")
+        self._reader = Reader(limits)
         self.draining = False
 
     @property
@@ -95,24 +91,45 @@ class InferenceService:
         """Predictions for the rows of ``ask``. Raises a RequestError, and nothing else but cancellation."""
         if ask.late:
             raise Draining("The server is stopping and takes no new work. Another instance will answer; try again.")
-        if ask.codec.off_loop_bytes is not None and len(ask.body) >= ask.codec.off_loop_bytes:
-            return await self._predict_large(ask)
-        return await self._run(ask, *self._read(ask))
+        if self._reader.small(ask):
+            return await self._run(ask, *self._read(ask))
+        return await self._predict_large(ask)
+
+    @asynccontextmanager
+    async def opened(self, ask: Ask) -> AsyncIterator[Opened]:
+        """The body of ``ask``, within its deadline, to say what is wrong with it. Raises a RequestError."""
+        try:
+            async with asyncio.timeout(max(0.0, ask.deadline_s - time.monotonic())), self._reader.opened(ask) as opened:
+                yield opened
+        except TimeoutError:
+            raise _not_read_in_time() from None
+
+    def close(self) -> None:
+        """Ends what reads bodies beside the loop."""
+        self._reader.close()
 
     async def _predict_large(self, ask: Ask) -> Prediction:
-        """As ``predict``, for a body that would hold the loop while it is read. Formats read so name no version."""
-        servable = self._catalogs.current.resolve(ask.model, ask.version)
-        servable.acquire()
-        try:
-            reading = asyncio.get_running_loop().run_in_executor(self._readers, self._read_for, servable, ask)
+        """As ``predict``, for a body that would hold the loop while it is read."""
+        async with AsyncExitStack() as leases:
+            servable = self._leased(leases, self._catalogs.current.resolve(ask.model, ask.version))
             try:
                 async with asyncio.timeout(max(0.0, ask.deadline_s - time.monotonic())):
-                    rows, count = await reading
+                    read = await self._reader.plainly(servable.decoders.get(ask.codec.media_type), ask)
             except TimeoutError:
-                raise DeadlineExceeded("The time allowed for this request passed before its body was read.") from None
-            return await self._run(ask, servable, rows, count)
-        finally:
-            servable.release()
+                raise _not_read_in_time() from None
+            if read is None:
+                async with self.opened(ask) as opened:
+                    meant = _named_in_body(self._catalogs.current, servable, opened.model_version, ask)
+                    servable = self._leased(leases, meant)
+                    bound = await opened.bind(servable.signature, self._limits, str(servable.ref))
+                read = bound, bound.count
+            return await self._run(ask, servable, *read)
+
+    @staticmethod
+    def _leased(leases: AsyncExitStack, servable: Servable) -> Servable:
+        servable.acquire()
+        leases.callback(servable.release)
+        return servable
 
     async def _run(self, ask: Ask, servable: Servable, rows: Sequence[Row] | Inputs, count: int) -> Prediction:
         cached: Literal["hit", "miss"] | None = None
@@ -125,13 +142,13 @@ class InferenceService:
         except RequestError:
             raise
         except Exception as error:
-            self._refuse_extremes(ask, servable)
+            await self._refuse_extremes(ask, servable)
             raise _failed(servable, "failed on this input") from error
         finally:
             servable.release()
         row = first_not_finite(outputs)
         if row is not None:
-            self._refuse_extremes(ask, servable)
+            await self._refuse_extremes(ask, servable)
             raise _failed(servable, f"gave NaN or infinity for row {row}", "model_gave_no_number")
         servable.served.ordinary += 1
         servable.served.rows += count
@@ -190,43 +207,29 @@ class InferenceService:
         """
         return StreamRun(servable, call_s).answers(chunks)
 
-    def _refuse_extremes(self, ask: Ask, servable: Servable) -> None:
+    async def _refuse_extremes(self, ask: Ask, servable: Servable) -> None:
         """Where a model has failed: raises InvalidInput if the rows hold numbers beyond what models compute in.
 
         Most compute in 32 bits, or square and sum in 64; none of that is known before a model has tried. So such
         numbers are welcome where the model copes with them, and the caller's fault where it does not.
         """
-        document = ask.codec.parse(ask.body, ask.many, self._limits, ask.parameters)
-        bind(document, servable.signature, replace(self._limits, max_magnitude=EXTREME), str(servable.ref))
+        async with self.opened(ask) as opened:
+            await opened.bind(servable.signature, replace(self._limits, max_magnitude=EXTREME), str(servable.ref))
 
     def _read(self, ask: Ask) -> tuple[Servable, Sequence[Row] | Inputs, int]:
         catalog = self._catalogs.current
         servable = catalog.resolve(ask.model, ask.version)
-        if (plain := _plainly(servable, ask)) is not None:
+        plain = self._reader.at_once(servable.decoders.get(ask.codec.media_type), ask)
+        if plain is not None:
             return servable, *plain
         document = ask.codec.parse(ask.body, ask.many, self._limits, ask.parameters)
-        servable = _named_in_body(catalog, servable, document, ask)
+        servable = _named_in_body(catalog, servable, document.model_version, ask)
         bound = bind(document, servable.signature, self._limits, str(servable.ref))
         return servable, bound, bound.count
 
-    def _read_for(self, servable: Servable, ask: Ask) -> tuple[Sequence[Row] | Inputs, int]:
-        if (plain := _plainly(servable, ask)) is not None:
-            return plain
-        document = ask.codec.parse(ask.body, ask.many, self._limits, ask.parameters)
-        bound = bind(document, servable.signature, self._limits, str(servable.ref))
-        return bound, bound.count
 
-
-def _plainly(servable: Servable, ask: Ask) -> tuple[Sequence[Row] | Inputs, int] | None:
-    """The rows by the fast way; None where the body is not plain."""
-    decoders = servable.decoders.get(ask.codec.media_type)
-    if decoders is None:
-        return None
-    if ask.many:
-        inputs = decoders.batch(ask.body)
-        return None if inputs is None else (inputs, inputs.count)
-    row = decoders.single(ask.body)
-    return None if row is None else ([row], 1)
+def _not_read_in_time() -> DeadlineExceeded:
+    return DeadlineExceeded("The time allowed for this request passed before its body was read.")
 
 
 def _failed(servable: Servable, how: str, code: str | None = None) -> ModelFailed:
@@ -237,17 +240,17 @@ def _failed(servable: Servable, how: str, code: str | None = None) -> ModelFaile
     )
 
 
-def _named_in_body(catalog: Catalog, servable: Servable, document: Document, ask: Ask) -> Servable:
+def _named_in_body(catalog: Catalog, servable: Servable, version: str | None, ask: Ask) -> Servable:
     """The version meant when the body may name one.
 
     Raises UnknownVersion, and MalformedRequest where path and body differ.
     """
-    if document.model_version is None:
+    if version is None:
         return servable
-    meant = catalog.resolve(servable.ref.model, document.model_version)
+    meant = catalog.resolve(servable.ref.model, version)
     if ask.version is not None and meant is not servable:
         raise MalformedRequest(
-            f"The path asks for version {ask.version} and the body for version {document.model_version}. Name one.",
+            f"The path asks for version {ask.version} and the body for version {version}. Name one.",
             code="version_conflict",
             title="Path and body name different versions",
         )

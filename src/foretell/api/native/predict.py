@@ -16,18 +16,18 @@ from foretell.api.disconnect import unless_disconnected
 from foretell.api.middleware.context import Exchange, exchange_of
 from foretell.api.native.columns import Options, answers
 from foretell.api.native.parameters import allowed_seconds, check_options, invalid_options, read_options
-from foretell.api.native.translate import CSV, batch_json, rows_csv, single_json, timestamp
+from foretell.api.native.translate import CSV, Turns, batch_json_turns, rows_csv_turns, single_json, timestamp
 from foretell.codecs.base import Codec
 from foretell.codecs.negotiate import answer_codec, request_codec
 from foretell.core.identity import Ref
 from foretell.core.limits import BodyLimits
-from foretell.core.validation import bind
 from foretell.core.values import Outputs
 from foretell.errors import Fault, InvalidInput, NotFound, RequestError, Unavailable
-from foretell.inference.service import Ask, Prediction
+from foretell.inference.service import Ask, InferenceService, Prediction
 from foretell.lifecycle.catalog import Catalog
 from foretell.lifecycle.servable import Servable
 
+TURN_S = 0.004
 UNWATCHED_S = 0.01
 UNWATCHED_BYTES = 64 * 1024
 CSV_HEADER = f"{CSV}; charset=utf-8; header=present"
@@ -57,7 +57,7 @@ async def _predict(request: Request, *, many: bool) -> Answer:
     model, version, deadline_s = path.get("model"), path.get("version"), exchange.arrived_s + allowed_s
     ask = Ask(model, version, body, codec, many, deadline_s, parameters, exchange.late)
     if isinstance(target, RequestError) or faults or check_options(options, target):
-        target = _explain(ask, target, catalog=catalog, options=options, faults=faults, limits=limits.body)
+        target = await _explain(ask, target, services.service, options=options, faults=faults, limits=limits.body)
     prediction = await _run(exchange, ask, target, request.receive)
     _note(exchange, prediction)
     if faults := check_options(options, prediction.servable):
@@ -99,11 +99,11 @@ def _resolve(catalog: Catalog, model: str | None, version: str | None, exchange:
     return servable
 
 
-def _explain(
+async def _explain(
     ask: Ask,
     target: Servable | RequestError,
+    service: InferenceService,
     *,
-    catalog: Catalog,
     options: Options,
     faults: list[Fault],
     limits: BodyLimits,
@@ -112,21 +112,21 @@ def _explain(
 
     Gives a version only where the body names one that has what the options ask for, and the path's has not.
     """
-    document = ask.codec.parse(ask.body, ask.many, limits, ask.parameters)
-    if isinstance(target, RequestError):
-        raise invalid_options(faults) if faults and isinstance(target, Unavailable) else target
-    servable = target
-    if document.model_version is not None:
-        servable = catalog.resolve(servable.ref.model, document.model_version)
-    faults = [*faults, *check_options(options, servable)]
-    if not faults:
-        return servable
-    try:
-        bind(document, servable.signature, limits, str(servable.ref))
-    except InvalidInput as error:
-        total = len(faults) + error.faults_total
-        raise InvalidInput(error.detail, faults=[*faults, *error.faults], faults_total=total) from None
-    raise invalid_options(faults)
+    async with service.opened(ask) as opened:
+        if isinstance(target, RequestError):
+            raise invalid_options(faults) if faults and isinstance(target, Unavailable) else target
+        servable = target
+        if opened.model_version is not None:
+            servable = service.catalog.resolve(servable.ref.model, opened.model_version)
+        faults = [*faults, *check_options(options, servable)]
+        if not faults:
+            return servable
+        try:
+            await opened.bind(servable.signature, limits, str(servable.ref))
+        except InvalidInput as error:
+            total = len(faults) + error.faults_total
+            raise InvalidInput(error.detail, faults=[*faults, *error.faults], faults_total=total) from None
+        raise invalid_options(faults)
 
 
 async def _run(exchange: Exchange, ask: Ask, servable: Servable, receive: Receive) -> Prediction:
@@ -148,7 +148,7 @@ async def _answer(exchange: Exchange, prediction: Prediction, answering: Codec, 
     outputs, ref = prediction.outputs, prediction.servable.ref
     prediction_id = exchange.services.ids.next()
     if answering.media_type == CSV:
-        return _rows_answer(CSV_HEADER, rows_csv(outputs, options), ref, prediction_id)
+        return _rows_answer(CSV_HEADER, await in_turns(rows_csv_turns(outputs, options)), ref, prediction_id)
     if answering.writes:
         body = await _written(answering, outputs, options, single=prediction.single)
         return _rows_answer(answering.media_type, body, ref, prediction_id)
@@ -163,8 +163,28 @@ async def _answer(exchange: Exchange, prediction: Prediction, answering: Codec, 
             options=options,
         )
         return json_answer(body)
-    total_ms = (time.perf_counter() - exchange.started_s) * 1e3
-    return json_answer(batch_json(outputs, ref, prediction_id=prediction_id, total_ms=total_ms, options=options))
+    turns = batch_json_turns(
+        outputs,
+        ref,
+        prediction_id=prediction_id,
+        total_ms=lambda: (time.perf_counter() - exchange.started_s) * 1e3,
+        options=options,
+    )
+    return json_answer(await in_turns(turns))
+
+
+async def in_turns(turns: Turns) -> bytes:
+    """What ``turns`` returns; others get their turn wherever it has worked for a few milliseconds."""
+    since_s = time.perf_counter()
+    while True:
+        try:
+            next(turns)
+        except StopIteration as end:
+            body: bytes = end.value
+            return body
+        if time.perf_counter() - since_s > TURN_S:
+            await asyncio.sleep(0)
+            since_s = time.perf_counter()
 
 
 async def _written(codec: Codec, outputs: Outputs, options: Options, *, single: bool) -> bytes:

@@ -22,7 +22,7 @@ _TAIL_BYTES = 256
 _NEXT_ROW = re.compile(rb"[\]}][ \t\r\n]*+,[ \t\r\n]*+(?=[\[{])")
 
 
-def sliced(body: bytes, batch: Batch, max_rows: int) -> Iterator[Inputs | None]:
+def sliced(body: bytes, batch: Batch, max_rows: int, slice_bytes: int = SLICE_BYTES) -> Iterator[Inputs | None]:
     """The rows of a batch body in parts, in order; the last is None where the body is not plain."""
     head, tail = _HEAD.match(body), _TAIL.search(body, max(0, len(body) - _TAIL_BYTES))
     if head is None or tail is None or head.end() >= tail.start():
@@ -32,8 +32,8 @@ def sliced(body: bytes, batch: Batch, max_rows: int) -> Iterator[Inputs | None]:
     start, stop, rows = head.end(), tail.start(), 0
     while start < stop:
         cut = None
-        if stop - start > 2 * SLICE_BYTES:
-            middle = start + SLICE_BYTES
+        if stop - start > 2 * slice_bytes:
+            middle = start + slice_bytes
             cut = _NEXT_ROW.search(body, middle, middle + LONGEST_ROW_BYTES)
             if cut is None and stop > middle + LONGEST_ROW_BYTES:
                 yield None

@@ -46,6 +46,7 @@ class Aside:
         self._process: subprocess.Popen[bytes] | None = None
         self._retiring: asyncio.TimerHandle | None = None
         self._waiting = 0
+        self._closed = False
 
     @property
     def running(self) -> bool:
@@ -56,11 +57,11 @@ class Aside:
     async def opened(
         self, codec: Codec, body: bytes, many: bool, limits: BodyLimits, parameters: Mapping[str, str]
     ) -> AsyncIterator[OpenedAside]:
-        """The body, parsed. Raises what ``codec.parse`` raises, QueueFull where many wait, Unavailable where it fails."""
+        """The body, parsed. Raises as ``codec.parse`` does, QueueFull where many wait, Unavailable where it fails."""
         if self._waiting >= MAX_WAITING:
             raise QueueFull(
-                f"{self._waiting} large bodies are waiting to be read and explained. Send fewer rows in one request, or "
-                "rows as plain lists in JSON, which are read at once.",
+                f"{self._waiting} large bodies are waiting to be read and explained. Send fewer rows in one request, "
+                "or rows as plain lists in JSON, which are read at once.",
             )
         self._waiting += 1
         try:
@@ -83,17 +84,19 @@ class Aside:
 
     def close(self) -> None:
         """Ends the process; what it is reading is lost."""
+        self._closed = True
         if self._retiring is not None:
             self._retiring.cancel()
-        if self._process is not None:
-            self._process.kill()
+        if (process := self._process) is not None:
+            process.kill()
         self._thread.submit(self._stop)
         self._thread.shutdown()
 
     def _retire_later(self) -> None:
         if self._retiring is not None:
             self._retiring.cancel()
-        self._retiring = asyncio.get_running_loop().call_later(self._idle_s, self._thread.submit, self._stop)
+        if not self._closed:
+            self._retiring = asyncio.get_running_loop().call_later(self._idle_s, self._thread.submit, self._stop)
 
     # -- on the thread -------------------------------------------------------------------------------------------------
 
@@ -125,7 +128,9 @@ class Aside:
 
     def _start(self) -> subprocess.Popen[bytes]:
         environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environ)
+        process = subprocess.Popen(  # noqa: S603  # this very Python, on a module of ours
+            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environ
+        )
         self._process = process
         return process
 

@@ -75,7 +75,7 @@ def frames_of(inputs: Inputs) -> Iterator[tuple[dict[str, Any], list[memoryview]
                 entries.append([name, "O", shape, array.ravel().tolist()])
             else:
                 entries.append([name, array.dtype.str, shape, None])
-                payloads.append(memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8)))
+                payloads.append(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         yield {"kind": type(inputs).__name__, "arrays": entries, "more": start + step < inputs.count}, payloads
 
 
