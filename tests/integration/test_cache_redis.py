@@ -247,6 +247,16 @@ def test_who_waits_to_be_answered_is_bounded(server: RedisServer, monkeypatch: p
     told(server.url, story)
 
 
+def test_what_was_put_is_written_before_the_store_is_left(server: RedisServer) -> None:
+    async def story(store: RedisStore) -> None:
+        for number in range(100):
+            assert store.put(key(number), b"value", 60.0)
+
+    told(server.url, story)
+    with server.client() as client:
+        assert client.dbsize() == 100
+
+
 def test_a_store_that_was_closed_does_nothing_more(server: RedisServer) -> None:
     async def story() -> None:
         async with opened(server.url) as store:

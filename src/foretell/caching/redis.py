@@ -26,6 +26,7 @@ BATCH = 32
 RETRY_S = 1.0
 CONNECT_S = 1.0
 WRITE_S = 1.0
+CLOSE_S = 0.5
 REFUSAL_LOG_S = 60.0
 
 Read = tuple[bytes, asyncio.Future[bytes | None]]
@@ -87,6 +88,9 @@ class RedisStore:
         self._begin("connect", lambda: self._connect(0.0))
 
     async def close(self) -> None:
+        writing = self._tasks.get("write")
+        if writing is not None and self.available:
+            await asyncio.wait([writing], timeout=CLOSE_S)
         self._closed = True
         self._breaker.failed(time.monotonic())
         tasks = list(self._tasks.values())
