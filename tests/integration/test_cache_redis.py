@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import structlog
 
 from foretell.caching.base import RemoteFailed
 from foretell.caching.redis import BATCH, RedisStore
+from foretell.errors import OperatorError
 from tests.redis_server import RedisServer, redis_server
 from tests.serving import WAIT_S, run
 
@@ -255,6 +257,13 @@ def test_what_was_put_is_written_before_the_store_is_left(server: RedisServer) -
     told(server.url, story)
     with server.client() as client:
         assert client.dbsize() == 100
+
+
+def test_without_the_library_the_start_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
+    with pytest.raises(OperatorError, match="library for Redis is not installed") as caught:
+        RedisStore("redis://127.0.0.1", budget_s=1.0, max_value_bytes=LARGEST)
+    assert caught.value.hint == "pip install 'foretell[redis]'"
 
 
 def test_a_store_that_was_closed_does_nothing_more(server: RedisServer) -> None:

@@ -128,6 +128,19 @@ def test_nobody_boards_what_is_being_called_off() -> None:
     flown(story)
 
 
+def test_where_the_loop_itself_ends_a_computation_its_callers_end_too() -> None:
+    async def story(flights: SingleFlight[int], gate: Gate) -> None:
+        before = asyncio.all_tasks()
+        asked = [asyncio.ensure_future(flights.share("key", later(), gate)) for _ in range(3)]
+        await turns()
+        (computing,) = asyncio.all_tasks() - before - set(asked)
+        computing.cancel()
+        outcomes = await asyncio.gather(*asked, return_exceptions=True)
+        assert {type(outcome) for outcome in outcomes} == {asyncio.CancelledError}
+
+    flown(story)
+
+
 def test_a_failure_is_told_to_all_who_wait_and_is_forgotten() -> None:
     async def story(flights: SingleFlight[int], gate: Gate) -> None:
         asked = [asyncio.ensure_future(flights.share("key", later(), gate)) for _ in range(3)]

@@ -100,10 +100,6 @@ class Shelf:
         if not self._closed:
             self._memory.put(key, _Entry(value, self._memory.clock() + ttl_s, self))
 
-    def forget(self, key: bytes) -> None:
-        """Forgets one key, if it is known."""
-        self._memory.forget(key)
-
     def close(self) -> None:
         """Forgets everything, and takes nothing more."""
         self._closed = True
