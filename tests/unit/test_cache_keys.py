@@ -142,9 +142,10 @@ def test_byte_order_and_memory_layout_make_no_difference() -> None:
     assert keys().key(Matrix(np.repeat(values, 2, axis=0)[::2])) == known
 
 
-def test_what_no_validated_inputs_hold_has_no_key() -> None:
+@pytest.mark.parametrize("cell", [b"bytes", 1, True, np.str_("a"), "\ud800"])
+def test_what_no_validated_inputs_hold_has_no_key(cell: Any) -> None:
     with pytest.raises(TypeError):
-        keys().key(texts(b"bytes"))
+        keys().key(texts("a", cell))
 
 
 CELLS = st.one_of(st.none(), st.text(max_size=4))

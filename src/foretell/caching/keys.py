@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,6 +22,9 @@ from foretell.core.values import Inputs, Matrix, Table
 
 KEY_BYTES = 20
 FORMAT = b"foretell answer 1"
+
+_TEXTS = frozenset({str, type(None)})
+_encode = msgspec.msgpack.Encoder().encode
 
 
 def derived(secret: str, purpose: bytes) -> bytes:
@@ -73,7 +77,7 @@ def _array(state: Any, array: NDArray[Any]) -> None:
     if array.dtype.kind == "O":
         _put(state, b"texts")
         _put(state, np.array(array.shape, dtype="<i8").tobytes())
-        _texts(state, array.ravel().tolist())
+        _put(state, _texts(array.ravel().tolist()))
         return
     dtype = array.dtype.newbyteorder("<")
     _put(state, dtype.str.encode())
@@ -89,15 +93,11 @@ def _one_nan(array: NDArray[Any]) -> NDArray[Any]:
     return np.where(nulls, array.dtype.type(np.nan), array) if nulls.any() else array
 
 
-def _texts(state: Any, cells: list[Any]) -> None:
-    """Lengths first, -1 for a null, then all texts in one."""
-    encoded = [None if cell is None else _encoded(cell) for cell in cells]
-    lengths = [-1 if text is None else len(text) for text in encoded]
-    _put(state, np.array(lengths, dtype="<i8").tobytes())
-    _put(state, b"".join(text for text in encoded if text is not None))
-
-
-def _encoded(cell: Any) -> bytes:
-    if not isinstance(cell, str):
-        raise TypeError(f"a {type(cell).__name__} where a text was expected")
-    return cell.encode("utf-8", "surrogatepass")
+def _texts(cells: list[Any]) -> bytes:
+    """Texts and nulls as MessagePack, where each stands after its kind and length."""
+    if not set(map(type, cells)) <= _TEXTS:
+        raise TypeError("something else where texts were expected")
+    try:
+        return _encode(cells)
+    except UnicodeEncodeError:
+        raise TypeError("half a surrogate pair, which is no text") from None
