@@ -71,7 +71,7 @@ class Fleet:
     def lost(self, replica: Replica, cause: Cause, now_s: float) -> None:
         """A host has died or left."""
         self.alive.remove(replica)
-        if replica.leaving or self.unwanted:
+        if replica.left or self.unwanted:
             return
         self._wait(self.breaker.died(cause, now_s - replica.started_s, now_s), now_s)
         if self.described is None:

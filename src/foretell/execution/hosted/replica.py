@@ -97,6 +97,11 @@ class Replica:
         self.ready_s = time.monotonic()
 
     @property
+    def left(self) -> bool:
+        """Whether it ended because it was asked to, and not on the way out for something it did."""
+        return self.leaving and self.doomed is None
+
+    @property
     def growth_bytes(self) -> int:
         """Memory taken since it was ready."""
         return self.memory_bytes - self._ready_bytes if self._ready_bytes else 0

@@ -225,7 +225,7 @@ class Supervisor:
         cause, how, flights = replica.buried()
         now_s = time.monotonic()
         fleet.lost(replica, cause, now_s)
-        if replica.leaving or fleet.unwanted:
+        if replica.left or fleet.unwanted:
             _log.info("host_ended", **_named(replica))
         else:
             _log.error("host_died", **_named(replica), cause=cause, ended=how, restart_s=round(fleet.pause_s(now_s), 3))
