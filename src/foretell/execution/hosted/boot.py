@@ -24,7 +24,7 @@ def main() -> int:
         except ImportError as error:
             fault = "its Python environment lacks {}; a hosted model needs numpy and msgpack there".format(error.name)  # noqa: UP032
     if fault:
-        os.write(said, json.dumps({"failed": {"code": "missing_library", "detail": fault}}).encode() + b"\n")
+        os.write(said, json.dumps({"failed": {"code": "library_missing", "detail": fault}}).encode() + b"\n")
         return 1
     spec = importlib.util.spec_from_file_location(
         "foretell",

@@ -1,0 +1,187 @@
+"""The pure and the small parts of hosting: when a host is started again, what it may see, what is asked for."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from foretell.core.execution import ExecutionOptions
+from foretell.core.manifest import Artifact
+from foretell.core.values import Matrix, Table, Tensors
+from foretell.errors import LoadFailed, OperatorError
+from foretell.execution.hosted import quarantine as quarantining
+from foretell.execution.hosted.breaker import MOST_DEATHS, PAUSES_S, SPARED, WINDOW_S, Breaker, Cause
+from foretell.execution.hosted.election import private_folder
+from foretell.execution.hosted.fleet import Fleet
+from foretell.execution.hosted.host import HostLimits, Version, interpreter, specify
+from foretell.execution.hosted.quarantine import Quarantine
+from foretell.execution.hosted.replica import _environment, signal_name
+from foretell.execution.hosted.spec import HostSpec
+from foretell.execution.hosted.status import Status
+from foretell.runtimes.base import LoadOptions
+from tests.hosting import spec
+
+
+@pytest.mark.parametrize("cause", ["crashed", "time_limit", "memory_limit", "garbage"])
+def test_a_death_of_its_own_making_is_forgiven_at_once_but_not_five_times_a_minute(cause: Cause) -> None:
+    breaker = Breaker()
+    assert [breaker.died(cause, 1.0, float(now)) for now in range(MOST_DEATHS - 1)] == [0.0] * (MOST_DEATHS - 1)
+    assert breaker.died(cause, 1.0, 10.0) == WINDOW_S - 10.0
+    assert breaker.died(cause, 1.0, 61.5) == 0.0, "the first two have passed out of the window"
+    assert breaker.died(cause, 1.0, 61.75) == 2.0 + WINDOW_S - 61.75
+    assert breaker.died(cause, 1.0, 1000.0) == 0.0
+
+
+def test_what_cannot_load_is_tried_again_with_growing_pauses() -> None:
+    breaker = Breaker()
+    assert [breaker.died("failed_to_load", 0.1, 0.0) for _ in range(8)] == [*PAUSES_S, PAUSES_S[-1], PAUSES_S[-1]]
+    assert breaker.died("crashed", 5.0, 0.0) == 0.0
+    assert breaker.died("failed_to_load", 0.1, 0.0) == PAUSES_S[0]
+
+
+def test_whoever_is_killed_from_outside_comes_back_at_once_unless_it_never_lasts() -> None:
+    breaker = Breaker()
+    assert [breaker.died("killed", 5.0, float(i)) for i in range(50)] == [0.0] * 50
+    assert [breaker.died("killed", 0.1, 0.0) for _ in range(SPARED + 1)] == [0.0] * SPARED + [PAUSES_S[0]]
+    assert breaker.died("killed", 5.0, 0.0) == 0.0
+
+
+def test_a_host_sees_no_secret() -> None:
+    environ = {
+        "PATH": "/bin", "LC_ALL": "C", "OMP_NUM_THREADS": "4", "AWS_SECRET_ACCESS_KEY": "s",
+        "FORETELL_CACHE__SECRET": "s", "DATABASE_URL": "s", "PYTHONPATH": "/elsewhere", "LD_PRELOAD": "x",
+    }  # fmt: skip
+    assert _environment(environ, 2) == {
+        "PATH": "/bin", "LC_ALL": "C", "OMP_NUM_THREADS": "4", "OPENBLAS_NUM_THREADS": "2", "MKL_NUM_THREADS": "2",
+    }  # fmt: skip
+
+
+def test_signals_have_names() -> None:
+    assert (signal_name(11), signal_name(50)) == ("signal SIGSEGV", "signal 50")
+
+
+def version(**changes: Any) -> Version:
+    values: dict[str, Any] = {
+        "model": "m", "version": "v1", "runtime": "a:b", "folder": Path("/models/m/v1"), "artifact": "model.py",
+        "artifacts": (Artifact("model.py", "0" * 64, 1),), "signature": None, "execution": ExecutionOptions(),
+    }  # fmt: skip
+    return Version(**{**values, **changes})
+
+
+LIMITS = HostLimits(timeout_s=15.0, memory_mib=4096, max_rows=1024)
+
+
+def test_the_author_goes_before_the_settings() -> None:
+    plain = specify(version(), LoadOptions(2, device="cuda:0"), LIMITS)
+    assert (plain.timeout_s, plain.memory_mib, plain.max_rows, plain.replicas) == (15.0, 4096, 1024, 1)
+    assert (plain.python, plain.threads, plain.device) == (sys.executable, 2, "cuda:0")
+    wanted = ExecutionOptions("hosted", max_batch_rows=8, timeout_s=0.5, replicas=3, memory_mib=64)
+    said = specify(version(execution=wanted), LoadOptions(), LIMITS)
+    assert (said.timeout_s, said.memory_mib, said.max_rows, said.replicas) == (0.5, 64, 8, 3)
+
+
+def test_equal_specs_share_a_key_and_travel() -> None:
+    one = specify(version(), LoadOptions(), LIMITS)
+    assert HostSpec.from_document(one.to_document()) == one
+    assert one.key == specify(version(), LoadOptions(), LIMITS).key
+    assert one.key != specify(version(version="v2"), LoadOptions(), LIMITS).key
+
+
+def test_an_interpreter_is_a_python_that_lies_elsewhere(tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "m" / "v1"
+    venv = tmp_path / "venv" / "bin"
+    for place in (folder / "bin", venv):
+        place.mkdir(parents=True)
+        (place / "python").symlink_to(sys.executable)
+    (tmp_path / "run.sh").write_text("#!/bin/sh\n")
+    (tmp_path / "run.sh").chmod(0o755)
+    assert interpreter(None, folder) == sys.executable
+    assert interpreter("../../../venv", folder) == str(venv / "python")
+    assert interpreter(str(venv / "python"), folder) == str(venv / "python")
+    for wanted, why in {
+        ".": "own folder",
+        "bin/python": "own folder",
+        "../../../run.sh": "no Python",
+        "../x": "no Python",
+    }.items():
+        with pytest.raises(LoadFailed, match=why):
+            interpreter(wanted, folder)
+
+
+class Asked:
+    def __init__(self, rows: Any) -> None:
+        self.rows = rows
+        self.count = 1
+
+
+def test_a_quarantined_input_is_known_again_however_it_came() -> None:
+    kept = Quarantine()
+    assert not kept
+    kept.add(Asked([[1.5, 2.0]]), "crashed")  # type: ignore[arg-type]  # as much of a call as matters
+    assert kept.find(Asked(Matrix(np.array([[1.5, 2.0]])))) == "crashed"  # type: ignore[arg-type]
+    assert kept.find(Asked([[1.5, 2.5]])) is None  # type: ignore[arg-type]
+    kept.add(Asked(Table({"a": np.array(["x"], dtype=object), "b": np.array([1.0])})), "time_limit")  # type: ignore[arg-type]
+    assert kept.find(Asked([("x", 1.0)])) == "time_limit"  # type: ignore[arg-type]
+    kept.add(Asked(Tensors({"t": np.ones((1, 2))})), "crashed")  # type: ignore[arg-type]
+    assert kept.find(Asked(Tensors({"t": np.ones((1, 2))}))) == "crashed"  # type: ignore[arg-type]
+
+
+def test_a_quarantine_ends_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = Quarantine()
+    monkeypatch.setattr(quarantining, "MOST", 3)
+    for i in range(5):
+        kept.add(Asked([[float(i)]]), "crashed")  # type: ignore[arg-type]
+    assert [kept.find(Asked([[float(i)]])) for i in range(5)] == [None, None, "crashed", "crashed", "crashed"]  # type: ignore[arg-type]
+    monkeypatch.setattr(quarantining, "KEPT_S", -1.0)
+    gone = Quarantine()
+    gone.add(Asked([[1.0]]), "crashed")  # type: ignore[arg-type]
+    assert gone.find(Asked([[1.0]])) is None  # type: ignore[arg-type]
+    assert not gone
+
+
+def test_a_status_tells_what_runs(tmp_path: Path) -> None:
+    host = Status(tmp_path / "page", create=True)
+    other = Status(tmp_path / "page")
+    assert (other.running_since_ns(), other.flights()) == (0, [])
+    host.begin(123, [(7, 1), (8, 2**40)])
+    assert (other.running_since_ns(), other.flights()) == (123, [(7, 1), (8, 2**40)])
+    host.begin(124, [(i, i) for i in range(10_000)])
+    assert other.flights()[:2] == [(0, 0), (1, 1)]
+    host.end()
+    assert other.flights() == []
+    with pytest.raises(FileExistsError):
+        Status(tmp_path / "page", create=True)
+    host.close()
+    other.close()
+
+
+def test_the_folder_of_sockets_is_this_users_alone(tmp_path: Path) -> None:
+    made = private_folder(tmp_path / "sockets")
+    assert made.stat().st_mode & 0o777 == 0o700
+    assert private_folder(made) == made
+    made.chmod(0o755)
+    with pytest.raises(OperatorError, match="not a folder of this user alone"):
+        private_folder(made)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    with pytest.raises(OperatorError):
+        private_folder(link)
+
+
+def test_a_fleet_that_could_not_be_started_says_why_and_is_left_alone() -> None:
+    fleet = Fleet(spec())
+    assert fleet.due(0.0) == 1
+    fleet.failed_to_start("no such file", 0.0)
+    assert fleet.due(100.0) == 0
+    assert fleet.document()["reason"] == {"code": "load_failed", "detail": "no such file"}
+
+
+def test_a_fleet_that_was_ready_once_is_tried_again() -> None:
+    fleet = Fleet(spec(replicas=3), described={"signature": {}})
+    fleet.failed_to_start("no such file", 0.0)
+    assert (fleet.due(0.1), fleet.due(PAUSES_S[0] + 0.1)) == (0, 3)
+    assert fleet.document()["reason"] is None
