@@ -23,6 +23,7 @@ from foretell.caching.caches import Caches
 from foretell.caching.policy import CachePolicy
 from foretell.caching.redis import RedisStore
 from foretell.caching.seal import OVERHEAD_BYTES
+from foretell.codecs.arrow import arrow_codec, parquet_codec
 from foretell.codecs.base import Codec, Decoders
 from foretell.codecs.csv import codec as csv_codec
 from foretell.codecs.json import codec as json_codec
@@ -57,7 +58,7 @@ from foretell.wire.lane import Lane
 from foretell.wire.tested import TESTED_UVICORN, lane_supported
 
 CLOSE_S = 3.0
-CODECS: tuple[Codec, ...] = (json_codec, csv_codec, ndjson_codec, npy_codec)
+CODECS: tuple[Codec, ...] = (json_codec, csv_codec, ndjson_codec, arrow_codec, parquet_codec, npy_codec)
 STREAMS: tuple[StreamFormat, ...] = (NdjsonFormat(json_codec), CsvFormat(csv_codec))
 
 _log = structlog.get_logger("foretell")

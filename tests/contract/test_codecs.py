@@ -8,23 +8,30 @@ import json as stdlib_json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from foretell.codecs.base import Codec
+from foretell.codecs.arrow import arrow_codec as arrow
+from foretell.codecs.arrow import parquet_codec as parquet
+from foretell.codecs.base import Answers, Codec
 from foretell.codecs.csv import codec as csv
 from foretell.codecs.json import codec as json
+from foretell.codecs.json import ndjson_codec as ndjson
+from foretell.codecs.npy import codec as npy
 from foretell.core.document import Document
-from foretell.core.examples import example_csv, example_request
+from foretell.core.examples import example_csv, example_request, example_row
 from foretell.core.limits import BodyLimits
 from foretell.core.signature import Column, ColumnType, Output, Signature, Tensor
 from foretell.core.validation import bind
-from foretell.core.values import assemble
+from foretell.core.values import Tensors, assemble
 from foretell.errors import InvalidInput, MalformedRequest
-from tests.bodies import PLAIN_NAMES, good_values, odd_bodies, same, signatures
+from tests import columnar_bodies as bodies
+from tests.bodies import PLAIN_NAMES, good_values, mutated, odd_bodies, odd_rows, same, signatures
 
-CODECS: tuple[Codec, ...] = (json, csv)
+CODECS: tuple[Codec, ...] = (json, csv, ndjson, arrow, parquet, npy)
+TEXTUAL = CODECS[:3]
 LIMITS = BodyLimits(max_rows=3)
 MIXED = Signature(
     columns=(Column("a", ColumnType.INTEGER), Column("b", ColumnType.STRING, nullable=True), Column("c")),
@@ -41,9 +48,23 @@ def test_a_media_type_is_lower_case_and_without_parameters(codec: Codec) -> None
     assert codec.media_type == codec.media_type.lower().partition(";")[0].strip()
 
 
+def test_what_a_codec_says_of_itself_is_said_of_every_one() -> None:
+    assert [codec.single for codec in CODECS] == [True, True, False, False, False, True], "contract §3, Formats"
+    assert all(codec.missing is None for codec in CODECS)
+    assert [codec.writes for codec in CODECS] == [False, False, True, True, True, True]
+
+
+@pytest.mark.parametrize("codec", CODECS[:2], ids=by_media_type)
+def test_what_the_doors_write_codecs_do_not(codec: Codec) -> None:
+    with pytest.raises(NotImplementedError):
+        codec.write(Answers(dict, lambda: None))
+
+
 @pytest.mark.parametrize("many", [False, True])
-@pytest.mark.parametrize("codec", CODECS, ids=by_media_type)
+@pytest.mark.parametrize("codec", CODECS[:5], ids=by_media_type)
 def test_the_example_of_a_model_is_read_and_bound(codec: Codec, many: bool) -> None:
+    if not many and not codec.single:
+        return
     body = _example(codec, MIXED, many)
     document = codec.parse(body, many, LIMITS, {})
     assert isinstance(document, Document)
@@ -61,7 +82,13 @@ def test_the_example_of_a_model_is_read_and_bound(codec: Codec, many: bool) -> N
 def _example(codec: Codec, signature: Signature, many: bool) -> bytes:
     if codec.media_type == "text/csv":
         return (example_csv(signature, many=many) or "").encode()
-    return stdlib_json.dumps(example_request(signature, many=many)).encode()
+    if codec is json:
+        return stdlib_json.dumps(example_request(signature, many=many)).encode()
+    row = example_row(signature)
+    rows = [list(row.values()) if isinstance(row, dict) else row] * 2
+    if codec is ndjson:
+        return bodies.ndjson(rows)
+    return (bodies.stream if codec is arrow else bodies.parquet)(bodies.table_of(signature, rows))
 
 
 @settings(max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
@@ -71,6 +98,9 @@ def test_any_bytes_are_read_and_bound_or_refused_with_faults(
 ) -> None:
     cells = st.text('a1,."\r\n\t é-+eEnaif', max_size=30).map(str.encode)
     body = data.draw(st.binary(max_size=30) | cells | odd_bodies(signature, many))
+    if codec is ndjson:
+        many = True
+        body = "\n".join(data.draw(st.lists(odd_rows(signature, 4), max_size=4))).encode()
     try:
         inputs = bind(codec.parse(body, many, LIMITS, {}), signature, LIMITS, "m v1")
         assert 1 <= inputs.count <= (LIMITS.max_rows if many else 1)
@@ -104,6 +134,91 @@ def test_the_same_rows_have_the_same_values_in_every_format(data: st.DataObject,
         text = _written(names if header == "present" else None, rows)
         right = bind(csv.parse(text.encode(), True, LIMITS, {"header": header}), signature, LIMITS, "m v1")
         assert same(left, right)
+    table = bodies.table_of(signature, rows)
+    shuffled = table.select(data.draw(st.permutations(names)))
+    written: list[tuple[Codec, bytes]] = [
+        (ndjson, bodies.ndjson(rows)),
+        (ndjson, bodies.ndjson(rows, names)),
+        (arrow, bodies.stream(shuffled)),
+        (arrow, bodies.stream(table, 1, compression=data.draw(st.sampled_from(["zstd", "lz4", None])))),
+        (parquet, bodies.parquet(shuffled)),
+        (parquet, bodies.parquet(table, use_dictionary=False, data_page_version="2.0", row_group_size=1)),
+    ]
+    if signature.layout == "matrix":
+        values = [[np.nan if value is None else float(value) for value in row] for row in rows]
+        written.append((npy, bodies.npy(values, order=data.draw(st.sampled_from("CF")))))
+    for codec, body in written:
+        assert same(left, bind(codec.parse(body, True, LIMITS, {}), signature, LIMITS, "m v1")), codec.media_type
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.data(), signatures())
+def test_lines_read_the_fast_way_are_read_the_same_either_way(data: st.DataObject, signature: Signature) -> None:
+    decoders = ndjson.compile(signature, LIMITS)
+    if decoders is None:
+        return
+    odd_in = data.draw(st.sampled_from([0, 0, 4]))
+    lines = data.draw(st.lists(odd_rows(signature, odd_in), min_size=1, max_size=3))
+    body = data.draw(st.sampled_from(["\n", "\r\n", " \n\n"])).join(line.replace("\n", " ") for line in lines).encode()
+    if data.draw(st.booleans()):
+        body = data.draw(mutated(body))
+    quick = decoders.batch(body)
+    if quick is not None:
+        assert same(quick, bind(ndjson.parse(body, True, LIMITS, {}), signature, LIMITS, "m v1"))
+    assert decoders.single(body) is None
+
+
+def test_plain_lines_are_read_the_fast_way() -> None:
+    signature = Signature((Column("a"), Column("b")))
+    decoders = ndjson.compile(signature, LIMITS)
+    assert decoders is not None
+    for body in (b"[1,2]\n[3,4]\n", b'{"a":1,"b":2}\r\n{"b":4,"a":3}', b'[1, 2]\n{"a": 3, "b": 4}'):
+        inputs = decoders.batch(body)
+        assert inputs is not None, body
+        assert same(inputs, bind(ndjson.parse(body, True, LIMITS, {}), signature, LIMITS, "m v1"))
+    for odd in (b"[1,2],[3,4]\n", b"[1\n2]", b"[[1,2]]", b"[1,2]\n\n[3,4]", b'[1,2\n{"a":1}]', b"[1,2]\n" * 4, b""):
+        assert decoders.batch(odd) is None, odd
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "pointer"),
+    [
+        (b"", "body_empty", ""),
+        (b" \r\n\t\n", "body_empty", ""),
+        (b"[1,2]\n[1,2\n", "malformed_json", ""),
+        (b"[1,2] [1,2]", "malformed_json", ""),
+        (b"\xef\xbb\xbf[1,2]", "malformed_json", ""),
+        (b"[1,2]\n\xff", "not_utf8", ""),
+        (b"[1,2]\n" * 4, "too_many_rows", "/rows"),
+        (b"[1,2]\n5", "wrong_shape", "/rows/1"),
+        (b"1\n2", "wrong_shape", "/rows/0"),
+        (b'[1,2]\n{"a":1,"a":2,"b":3}', "duplicate_key", "/rows/1/a"),
+        (b'[1,2]\n\n{"a":1,"b":"x"}', "wrong_type", "/rows/1/b"),
+        (b"[1,2]\n[1,NaN]", "not_finite", "/rows/1/1"),
+        (b'[1,2]\n{"a":1,"c":2}', None, "/rows/1/c"),
+        (b"[1,2]\n[1]", "ragged_rows", "/rows/1"),
+        (b"[1,2]\n" + b"[" * 40 + b"]" * 40, "nested_too_deep", ""),
+        (b'["\\ud800",2]', "malformed_json", "/rows/0/0"),
+    ],
+)
+def test_faults_of_lines_have_their_place(body: bytes, code: str | None, pointer: str) -> None:
+    signature = Signature((Column("a"), Column("b")))
+    with pytest.raises((MalformedRequest, InvalidInput)) as caught:
+        bind(ndjson.parse(body, True, LIMITS, {}), signature, LIMITS, "m v1")
+    assert code is None or caught.value.instance_code == code
+    assert caught.value.faults[0].pointer == pointer
+
+
+def test_lines_that_are_broken_are_named() -> None:
+    with pytest.raises(MalformedRequest, match="at line 3, column 5"):
+        ndjson.parse(b"[1,2]\n\n[1,2", True, LIMITS, {})
+
+
+def test_lines_may_be_rows_of_tensors() -> None:
+    signature = Signature(tensors=(Tensor("x", "float32", (-1, 2)),))
+    inputs = bind(ndjson.parse(b'[1,2]\n{"x":[3,4]}', True, LIMITS, {}), signature, LIMITS, "m v1")
+    assert isinstance(inputs, Tensors)
+    assert inputs.arrays["x"].tolist() == [[1.0, 2.0], [3.0, 4.0]]
 
 
 def _written(header: Sequence[str] | None, rows: Sequence[Sequence[Any]]) -> str:

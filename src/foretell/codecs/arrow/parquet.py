@@ -1,0 +1,119 @@
+"""Parquet files: columns of plain types; nested ones are never decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from foretell.codecs.arrow.arrays import frame_of, readable, textual
+from foretell.codecs.arrow.library import LIBRARY, missing, refusing, too_many_columns
+from foretell.codecs.arrow.pages import broken, examine_footer, examine_pages
+from foretell.codecs.arrow.tables import table_of
+from foretell.codecs.base import Answers, Decoders
+from foretell.core.document import Document
+from foretell.core.faults import malformed
+from foretell.core.frame import Frame
+from foretell.core.limits import BodyLimits
+from foretell.core.signature import Signature
+
+_MAX_DEPTH = 64
+_WIDEST_NUMBER = 32  # bytes of a decimal
+
+
+class ParquetCodec:
+    """The codec of ``application/vnd.apache.parquet``."""
+
+    single = False
+    off_loop_bytes: int | None = 0
+    writes = True
+
+    def __init__(self, library: str = LIBRARY) -> None:
+        self._library = library
+
+    @property
+    def media_type(self) -> str:
+        return "application/vnd.apache.parquet"
+
+    @property
+    def missing(self) -> str | None:
+        return missing(self._library)
+
+    def compile(self, signature: Signature, limits: BodyLimits) -> Decoders | None:  # noqa: ARG002
+        return None
+
+    def parse(self, body: bytes, many: bool, limits: BodyLimits, parameters: Mapping[str, str]) -> Document:  # noqa: ARG002
+        if not body:
+            raise malformed("body_empty", "the body is empty", "The body is empty; send a Parquet file.")
+        examine_footer(body)
+        with refusing("malformed_parquet", "a Parquet file"):
+            return Document("parquet", not many, _frame(body, limits))
+
+    def write(self, answers: Answers) -> bytes:
+        import pyarrow as pa
+        from pyarrow import parquet
+
+        sink = pa.BufferOutputStream()
+        parquet.write_table(table_of(answers), sink)
+        written: bytes = sink.getvalue().to_pybytes()
+        return written
+
+
+def _frame(body: bytes, limits: BodyLimits) -> Frame:
+    file = _opened(body, limits, [])
+    metadata, schema = file.metadata, file.schema_arrow
+    rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
+    if min(rows, default=0) < 0 or sum(rows) != metadata.num_rows:
+        raise broken("its row groups do not have as many rows as the file")
+    if not 0 < metadata.num_rows <= limits.max_rows:
+        return Frame((), (), metadata.num_rows)
+    if len(schema) > limits.max_columns:
+        raise too_many_columns(len(schema), limits)
+    leaves = _readable_leaves(file)
+    examine_pages(body, metadata, list(leaves.values()), limits)
+    # a text that stands in a dictionary once and in a thousand rows is kept once
+    encoded = [schema.field(place).name for place in leaves if textual(schema.field(place).type)]
+    reader = _opened(body, limits, encoded).reader
+    table = reader.read_all(column_indices=list(leaves.values()), use_threads=False)
+    table.validate(full=True)
+    if leaves and table.num_rows != metadata.num_rows:
+        raise broken("its columns do not have as many rows as the file")
+    return frame_of(schema, dict(zip(leaves, table.columns, strict=True)), metadata.num_rows, limits)
+
+
+def _opened(body: bytes, limits: BodyLimits, read_dictionary: list[str]) -> Any:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    return parquet.ParquetFile(
+        pa.BufferReader(pa.py_buffer(body)),
+        read_dictionary=read_dictionary,
+        pre_buffer=False,
+        thrift_string_size_limit=len(body),
+        thrift_container_size_limit=limits.max_columns + 1,
+        schema_depth_limit=_MAX_DEPTH,
+    )
+
+
+def _readable_leaves(file: Any) -> dict[int, int]:
+    """The place of each column that can be read: in the schema, and as Parquet counts, parts of nested ones too."""
+    found, leaf = {}, 0
+    for place, field in enumerate(file.schema_arrow):
+        if readable(field.type) and leaf < len(file.schema):
+            column = file.schema.column(leaf)
+            if column.max_repetition_level or column.max_definition_level > 1 or column.path != field.name:
+                raise broken("its schema contradicts itself")
+            if column.physical_type != "FIXED_LEN_BYTE_ARRAY" or column.length <= _WIDEST_NUMBER:
+                found[place] = leaf
+        leaf += _leaves(field.type)
+    if leaf != len(file.schema):
+        raise broken("its schema contradicts itself")
+    return found
+
+
+def _leaves(kind: Any) -> int:
+    """How many columns of Parquet one of Arrow's takes."""
+    import pyarrow as pa
+
+    if isinstance(kind, pa.BaseExtensionType):
+        return _leaves(kind.storage_type)
+    return sum(_leaves(kind.field(index).type) for index in range(kind.num_fields)) if kind.num_fields else 1
