@@ -19,7 +19,7 @@ from foretell.core.limits import BodyLimits
 from foretell.core.signature import Column, ColumnType, Signature
 from foretell.core.validation import bind
 from foretell.core.values import Inputs, Matrix, Table
-from foretell.errors import InvalidInput, MalformedRequest
+from foretell.errors import InvalidInput, MalformedRequest, RequestError
 from tests.bodies import columns, same
 
 LIMITS = BodyLimits(max_rows=60, max_text_chars=5)
@@ -136,7 +136,7 @@ def numbers(*values: float) -> Cells:
     return Cells(np.array(values))
 
 
-def refused(frame: Frame, signature: Signature = PLAIN, single: bool = False) -> InvalidInput | MalformedRequest:
+def refused(frame: Frame, signature: Signature = PLAIN, single: bool = False) -> RequestError:
     with pytest.raises((InvalidInput, MalformedRequest)) as caught:
         bind(Document("arrow", single, frame), signature, LIMITS, "m v1")
     return caught.value

@@ -8,10 +8,10 @@ inside the file, have no more values than the file has rows, and all of them tog
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import NamedTuple
 
 from foretell.codecs.arrow.library import too_large
-from foretell.codecs.arrow.thrift import Damaged, ThriftReader
+from foretell.codecs.arrow.thrift import BINARY, I32, I64, LIST, STRUCT, Damaged, Fields, Known, ListOf, ThriftReader
 from foretell.core.faults import malformed
 from foretell.core.limits import BodyLimits
 from foretell.errors import MalformedRequest
@@ -24,12 +24,44 @@ _MAGIC = b"PAR1"
 MAX_PAGES = 20_000
 
 _HEADER_VALUES = 10_000
+_DICTIONARY_PAGE = 2
+# by kind of page: the field of its own header, and the place of the encoding in that; the count of values stands first
+_HEADERS = {0: (5, 2), _DICTIONARY_PAGE: (7, 2), 3: (8, 4)}
+_COLUMN: Known = {
+    2: ListOf(I32),
+    3: ListOf(BINARY),
+    8: ListOf(STRUCT),
+    13: ListOf(STRUCT),
+    16: {2: ListOf(I64), 3: ListOf(I64)},
+    17: {2: ListOf(I32)},
+}
+_GROUP: Known = {1: ListOf(STRUCT, {3: _COLUMN}), 4: ListOf(STRUCT)}
+_FOOTER: Known = {2: ListOf(STRUCT), 4: ListOf(STRUCT, _GROUP), 5: ListOf(STRUCT), 7: ListOf(STRUCT)}
 # DELTA_BYTE_ARRAY (7) is left out: each text may repeat the one before, so a page may hold any number of bytes
 _ENCODINGS = frozenset({0, 2, 3, 4, 5, 6, 8, 9})
 
 
-def examine_footer(body: bytes) -> None:
-    """Raises MalformedRequest unless ``body`` ends in a footer that pyarrow may be given."""
+class Chunk(NamedTuple):
+    """Where the pages of one column in one row group lie, and how many values they have."""
+
+    values: int
+    compressed_bytes: int
+    data_offset: int
+    dictionary_offset: int | None
+
+
+class Group(NamedTuple):
+    """One row group: its rows, and its columns as Parquet counts them."""
+
+    rows: int
+    chunks: list[Chunk]
+
+
+def footer_of(body: bytes) -> list[Group]:
+    """The row groups. Raises MalformedRequest unless ``body`` ends in a footer that pyarrow may be given.
+
+    pyarrow is not asked for them: what it makes of a damaged footer ends the process.
+    """
     if len(body) < 12 or body[:4] != _MAGIC or body[-4:] != _MAGIC:
         raise broken("it does not begin and end as a Parquet file does")
     size = int.from_bytes(body[-8:-4], "little")
@@ -38,21 +70,32 @@ def examine_footer(body: bytes) -> None:
     if size > MAX_FOOTER_BYTES:
         raise broken(f"its footer is larger than {MAX_FOOTER_BYTES} bytes; write fewer row groups")
     try:
-        ThriftReader(memoryview(body)[: len(body) - 8], len(body) - 8 - size, MAX_FOOTER_VALUES).struct()
+        reader = ThriftReader(memoryview(body)[: len(body) - 8], len(body) - 8 - size, MAX_FOOTER_VALUES)
+        footer = reader.struct(_FOOTER)
+        groups = [
+            Group(group.get(3, I64), [_chunk(column.get(3, STRUCT)) for column in group.get(1, LIST)])
+            for group in footer.get(4, LIST)
+        ]
+        rows = [group.rows for group in groups]
+        if min(rows, default=0) < 0 or sum(rows) != footer.get(3, I64):
+            raise Damaged
     except Damaged:
         raise broken("its footer is damaged, or has more row groups and columns than are read here") from None
+    return groups
 
 
-def examine_pages(body: bytes, metadata: Any, leaves: list[int], limits: BodyLimits) -> None:
-    """Raises MalformedRequest, or BodyTooLarge, unless the pages of the columns ``leaves`` may be read.
+def _chunk(column: Fields) -> Chunk:
+    return Chunk(column.get(5, I64), column.get(7, I64), column.get(9, I64), column.find(11, I64))
 
-    ``metadata`` is pyarrow's ``FileMetaData``.
-    """
+
+def examine_pages(body: bytes, groups: list[Group], leaves: list[int], limits: BodyLimits) -> None:
+    """Raises MalformedRequest, or BodyTooLarge, unless the pages of the columns ``leaves`` may be read."""
     size = pages = 0
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
+    for group in groups:
         for leaf in leaves:
-            for decoded in _pages(body, group.column(leaf), group.num_rows):
+            if leaf >= len(group.chunks):
+                raise broken("a row group lacks a column")
+            for decoded in _pages(body, group.chunks[leaf], group.rows):
                 size, pages = size + decoded, pages + 1
                 if size > limits.max_decoded_bytes:
                     raise too_large(limits)
@@ -65,43 +108,42 @@ def broken(why: str) -> MalformedRequest:
     return malformed("malformed_parquet", why, f"The body is not a Parquet file that can be read: {why}.")
 
 
-def _pages(body: bytes, chunk: Any, rows: int) -> Iterator[int]:
+def _pages(body: bytes, chunk: Chunk, rows: int) -> Iterator[int]:
     """How many bytes each page of one column in one row group says it becomes."""
-    start, first = chunk.data_page_offset, chunk.dictionary_page_offset
+    start, first = chunk.data_offset, chunk.dictionary_offset
     if first is not None and 0 < first < start:
         start = first
-    end = start + chunk.total_compressed_size
-    if not 4 <= start <= end <= len(body) - 8 or chunk.num_values != rows:
+    end = start + chunk.compressed_bytes
+    if not 4 <= start <= end <= len(body) - 8 or chunk.values != rows:
         raise broken("its footer points at what is not there")
     data, seen = memoryview(body)[:end], 0
     try:
         while start < end and seen < rows:
             reader = ThriftReader(data, start, _HEADER_VALUES)
             page = reader.struct()
-            compressed, decoded = page[3], page[2]
+            compressed, decoded = page.get(3, I32), page.get(2, I32)
             if not (0 <= compressed <= end - reader.position and decoded >= 0):
                 raise Damaged
             seen += _values(page, rows - seen, decoded)
             start = reader.position + compressed
             yield decoded
-    except (Damaged, KeyError, TypeError):
+    except Damaged:
         raise broken("a page is damaged, or encoded in a way that is not read here") from None
 
 
-def _values(page: dict[int, Any], left: int, decoded: int) -> int:
+def _values(page: Fields, left: int, decoded: int) -> int:
     """How many of the column's values a page has. Raises Damaged where it says what cannot be."""
-    match page[1]:
-        case 2:
-            # a value in a dictionary takes a byte at least
-            if page[7][2] not in _ENCODINGS or not 0 <= page[7][1] <= decoded:
-                raise Damaged
-            return 0
-        case 0:
-            values, encoding = page[5][1], page[5][2]
-        case 3:
-            values, encoding = page[8][1], page[8][4]
-        case _:
-            return 0  # pages of other kinds are passed over
+    kind = page.get(1, I32)
+    if kind not in _HEADERS:
+        return 0  # pages of other kinds are passed over
+    field, place = _HEADERS[kind]
+    header = page.get(field, STRUCT)
+    values, encoding = header.get(1, I32), header.get(place, I32)
+    if kind == _DICTIONARY_PAGE:
+        # a value in a dictionary takes a byte at least
+        if encoding not in _ENCODINGS or not 0 <= values <= decoded:
+            raise Damaged
+        return 0
     if encoding not in _ENCODINGS or not 0 <= values <= left:
         raise Damaged
     return int(values)

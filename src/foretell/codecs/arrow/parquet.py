@@ -7,7 +7,7 @@ from typing import Any
 
 from foretell.codecs.arrow.arrays import frame_of, readable, textual
 from foretell.codecs.arrow.library import LIBRARY, missing, refusing, too_many_columns
-from foretell.codecs.arrow.pages import broken, examine_footer, examine_pages
+from foretell.codecs.arrow.pages import Group, broken, examine_pages, footer_of
 from foretell.codecs.arrow.tables import table_of
 from foretell.codecs.base import Answers, Decoders
 from foretell.core.document import Document
@@ -44,9 +44,12 @@ class ParquetCodec:
     def parse(self, body: bytes, many: bool, limits: BodyLimits, parameters: Mapping[str, str]) -> Document:  # noqa: ARG002
         if not body:
             raise malformed("body_empty", "the body is empty", "The body is empty; send a Parquet file.")
-        examine_footer(body)
+        groups = footer_of(body)
+        rows = sum(group.rows for group in groups)
+        if not 0 < rows <= limits.max_rows:
+            return Document("parquet", not many, Frame((), (), rows))
         with refusing("malformed_parquet", "a Parquet file"):
-            return Document("parquet", not many, _frame(body, limits))
+            return Document("parquet", not many, _frame(body, groups, rows, limits))
 
     def write(self, answers: Answers) -> bytes:
         import pyarrow as pa
@@ -58,26 +61,21 @@ class ParquetCodec:
         return written
 
 
-def _frame(body: bytes, limits: BodyLimits) -> Frame:
+def _frame(body: bytes, groups: list[Group], rows: int, limits: BodyLimits) -> Frame:
     file = _opened(body, limits, [])
-    metadata, schema = file.metadata, file.schema_arrow
-    rows = [metadata.row_group(number).num_rows for number in range(metadata.num_row_groups)]
-    if min(rows, default=0) < 0 or sum(rows) != metadata.num_rows:
-        raise broken("its row groups do not have as many rows as the file")
-    if not 0 < metadata.num_rows <= limits.max_rows:
-        return Frame((), (), metadata.num_rows)
+    schema = file.schema_arrow
     if len(schema) > limits.max_columns:
         raise too_many_columns(len(schema), limits)
     leaves = _readable_leaves(file)
-    examine_pages(body, metadata, list(leaves.values()), limits)
+    examine_pages(body, groups, list(leaves.values()), limits)
     # a text that stands in a dictionary once and in a thousand rows is kept once
     encoded = [schema.field(place).name for place in leaves if textual(schema.field(place).type)]
     reader = _opened(body, limits, encoded).reader
     table = reader.read_all(column_indices=list(leaves.values()), use_threads=False)
     table.validate(full=True)
-    if leaves and table.num_rows != metadata.num_rows:
+    if leaves and table.num_rows != rows:
         raise broken("its columns do not have as many rows as the file")
-    return frame_of(schema, dict(zip(leaves, table.columns, strict=True)), metadata.num_rows, limits)
+    return frame_of(schema, dict(zip(leaves, table.columns, strict=True)), rows, limits)
 
 
 def _opened(body: bytes, limits: BodyLimits, read_dictionary: list[str]) -> Any:
