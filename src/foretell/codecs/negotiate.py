@@ -16,6 +16,7 @@ from foretell.errors import NotAcceptable, UnsupportedMediaType
 JSON = "application/json"
 CSV = "text/csv"
 FORM = "application/x-www-form-urlencoded"
+MULTIPART = "multipart/form-data"
 _WEIGHT = re.compile(r"[01](?:\.[0-9]{0,3})?|\.[0-9]{1,3}")
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -68,14 +69,15 @@ def _unsupported(kind: str, served: tuple[str, ...], codecs: Sequence[Format]) -
     if kind == FORM:
         detail = "The body came as a form, which is what curl sends unless told otherwise."
         return UnsupportedMediaType(detail, hint=f"add the header: -H 'content-type: {JSON}'")
+    read = ", ".join((*served, MULTIPART))
     known = next((codec for codec in codecs if codec.media_type == kind), None)
     if known is not None and known.missing is not None:
         return UnsupportedMediaType(
-            f"Content type '{kind}' is not read here, as this server lacks a library; these are: {', '.join(served)}.",
+            f"Content type '{kind}' is not read here, as this server lacks a library; these are: {read}.",
             hint=f"whoever runs the server can add it: {known.missing}",
         )
     why = "is for batches and is not read here" if known is not None else "is not read here"
-    detail = f"Content type '{clip(kind)}' {why}; these are: {', '.join(served)}."
+    detail = f"Content type '{clip(kind)}' {why}; these are: {read}."
     return UnsupportedMediaType(detail, hint=f"send the header 'content-type: {served[0]}'")
 
 

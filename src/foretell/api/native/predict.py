@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
-from functools import lru_cache
+from typing import Any
 
 from starlette.requests import Request
 from starlette.types import Receive
@@ -15,10 +14,10 @@ from foretell.api.body import read_body
 from foretell.api.disconnect import unless_disconnected
 from foretell.api.middleware.context import Exchange, exchange_of
 from foretell.api.native.columns import Options, answers
+from foretell.api.native.formats import formats_of
 from foretell.api.native.parameters import allowed_seconds, check_options, invalid_options, read_options
 from foretell.api.native.translate import CSV, Turns, batch_json_turns, rows_csv_turns, single_json, timestamp
 from foretell.codecs.base import Codec
-from foretell.codecs.negotiate import answer_codec, request_codec
 from foretell.core.identity import Ref
 from foretell.core.limits import BodyLimits
 from foretell.core.values import Outputs
@@ -51,7 +50,7 @@ async def _predict(request: Request, *, many: bool) -> Answer:
     limits, catalog = services.settings.limits, services.service.catalog
     target = _resolve(catalog, path.get("model"), path.get("version"), exchange)
     body = await read_body(request.receive, exchange, limits.max_body_bytes, exchange.arrived_s + limits.timeout_s)
-    codec, parameters, answering = _formats(exchange, services.codecs, many=many)
+    codec, parameters, answering, body = formats_of(exchange, body, services.codecs, many=many)
     allowed_s = allowed_seconds(exchange.header(b"x-request-timeout"), limits.timeout_s)
     options, faults = read_options(request.scope["query_string"])
     model, version, deadline_s = path.get("model"), path.get("version"), exchange.arrived_s + allowed_s
@@ -66,25 +65,6 @@ async def _predict(request: Request, *, many: bool) -> Answer:
     if prediction.cache is not None:
         answer.raw_headers.append(_X_CACHE[prediction.cache])
     return answer
-
-
-def _formats(exchange: Exchange, codecs: tuple[Codec, ...], *, many: bool) -> tuple[Codec, Mapping[str, str], Codec]:
-    """What the body is read by, with which parameters, and what the answer is written by.
-
-    Raises UnsupportedMediaType before NotAcceptable. Most callers send the same short headers, so those are remembered.
-    """
-    headers = tuple(map(exchange.headers.get, (b"content-type", b"content-encoding", b"accept")))
-    short = sum(len(header) for header in headers if header is not None) <= 256
-    return (_formats_of if short else _formats_of.__wrapped__)(headers, codecs, many)
-
-
-@lru_cache(maxsize=128)
-def _formats_of(
-    headers: tuple[bytes | None, ...], codecs: tuple[Codec, ...], many: bool
-) -> tuple[Codec, Mapping[str, str], Codec]:
-    content_type, content_encoding, accept = (None if h is None else h.decode("latin-1") for h in headers)
-    codec, parameters = request_codec(content_type, content_encoding, codecs, many=many)
-    return codec, parameters, answer_codec(accept, codecs, many=many)
 
 
 def _resolve(catalog: Catalog, model: str | None, version: str | None, exchange: Exchange) -> Servable | RequestError:

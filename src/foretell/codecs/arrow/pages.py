@@ -88,19 +88,34 @@ def _chunk(column: Fields) -> Chunk:
     return Chunk(column.get(5, I64), column.get(7, I64), column.get(9, I64), column.find(11, I64))
 
 
-def examine_pages(body: bytes, groups: list[Group], leaves: list[int], limits: BodyLimits) -> None:
-    """Raises MalformedRequest, or BodyTooLarge, unless the pages of the columns ``leaves`` may be read."""
+class Page(NamedTuple):
+    """What a page's header says: the values of the column it has, and how many bytes it becomes."""
+
+    kind: int
+    values: int
+    decoded_bytes: int
+
+
+def examine_pages(body: bytes, groups: list[Group], leaves: list[int], limits: BodyLimits) -> set[int]:
+    """Those of ``leaves``, places of columns, that have a dictionary.
+
+    Raises MalformedRequest, or BodyTooLarge, unless all their pages may be read.
+    """
     size = pages = 0
+    encoded: set[int] = set()
     for group in groups:
         for leaf in leaves:
             if leaf >= len(group.chunks):
                 raise broken("a row group lacks a column")
-            for decoded in _pages(body, group.chunks[leaf], group.rows):
-                size, pages = size + decoded, pages + 1
+            for page in _pages(body, group.chunks[leaf], group.rows):
+                size, pages = size + page.decoded_bytes, pages + 1
+                if page.kind == _DICTIONARY_PAGE:
+                    encoded.add(leaf)
                 if size > limits.max_decoded_bytes:
                     raise too_large(limits)
                 if pages > MAX_PAGES:
                     raise broken(f"it has more than {MAX_PAGES} pages; write fewer, larger ones")
+    return encoded
 
 
 def broken(why: str) -> MalformedRequest:
@@ -108,42 +123,42 @@ def broken(why: str) -> MalformedRequest:
     return malformed("malformed_parquet", why, f"The body is not a Parquet file that can be read: {why}.")
 
 
-def _pages(body: bytes, chunk: Chunk, rows: int) -> Iterator[int]:
-    """How many bytes each page of one column in one row group says it becomes."""
+def _pages(body: bytes, chunk: Chunk, rows: int) -> Iterator[Page]:
+    """The pages of one column in one row group, as far as they are read."""
     start, first = chunk.data_offset, chunk.dictionary_offset
     if first is not None and 0 < first < start:
         start = first
     end = start + chunk.compressed_bytes
     if not 4 <= start <= end <= len(body) - 8 or chunk.values != rows:
         raise broken("its footer points at what is not there")
-    data, seen = memoryview(body)[:end], 0
+    data, left = memoryview(body)[:end], rows
     try:
-        while start < end and seen < rows:
+        while start < end and left:
             reader = ThriftReader(data, start, _HEADER_VALUES)
-            page = reader.struct()
-            compressed, decoded = page.get(3, I32), page.get(2, I32)
-            if not (0 <= compressed <= end - reader.position and decoded >= 0):
+            header = reader.struct()
+            compressed = header.get(3, I32)
+            if not 0 <= compressed <= end - reader.position:
                 raise Damaged
-            seen += _values(page, rows - seen, decoded)
+            page = _page(header, left)
+            left -= page.values
             start = reader.position + compressed
-            yield decoded
+            yield page
     except Damaged:
         raise broken("a page is damaged, or encoded in a way that is not read here") from None
 
 
-def _values(page: Fields, left: int, decoded: int) -> int:
-    """How many of the column's values a page has. Raises Damaged where it says what cannot be."""
-    kind = page.get(1, I32)
-    if kind not in _HEADERS:
-        return 0  # pages of other kinds are passed over
+def _page(page: Fields, left: int) -> Page:
+    """What a page's header says; ``left`` values of the column are still to come. Raises Damaged for what cannot be."""
+    kind, decoded = page.get(1, I32), page.get(2, I32)
+    if decoded < 0:
+        raise Damaged
+    if kind not in _HEADERS:  # pages of other kinds are passed over
+        return Page(kind, 0, decoded)
     field, place = _HEADERS[kind]
     header = page.get(field, STRUCT)
     values, encoding = header.get(1, I32), header.get(place, I32)
-    if kind == _DICTIONARY_PAGE:
-        # a value in a dictionary takes a byte at least
-        if encoding not in _ENCODINGS or not 0 <= values <= decoded:
-            raise Damaged
-        return 0
-    if encoding not in _ENCODINGS or not 0 <= values <= left:
+    # a value in a dictionary takes a byte at least
+    most = decoded if kind == _DICTIONARY_PAGE else left
+    if encoding not in _ENCODINGS or not 0 <= values <= most:
         raise Damaged
-    return int(values)
+    return Page(kind, 0 if kind == _DICTIONARY_PAGE else values, decoded)

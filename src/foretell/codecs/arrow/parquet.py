@@ -67,9 +67,10 @@ def _frame(body: bytes, groups: list[Group], rows: int, limits: BodyLimits) -> F
     if len(schema) > limits.max_columns:
         raise too_many_columns(len(schema), limits)
     leaves = _readable_leaves(file)
-    examine_pages(body, groups, list(leaves.values()), limits)
+    with_dictionary = examine_pages(body, groups, list(leaves.values()), limits)
     # a text that stands in a dictionary once and in a thousand rows is kept once
-    encoded = [schema.field(place).name for place in leaves if textual(schema.field(place).type)]
+    fields = [schema.field(place) for place, leaf in leaves.items() if leaf in with_dictionary]
+    encoded = [field.name for field in fields if textual(field.type)]
     reader = _opened(body, limits, encoded).reader
     table = reader.read_all(column_indices=list(leaves.values()), use_threads=False)
     table.validate(full=True)
