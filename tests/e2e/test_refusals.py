@@ -377,7 +377,8 @@ def test_what_curl_sends_by_default_gets_the_header_to_add(client: Client) -> No
     [
         "text/plain",
         "application/xml",
-        "multipart/form-data; boundary=x",
+        "multipart/mixed; boundary=x",
+        "application/vnd.apache.parquet",
         "application/x-ndjson",
         "nonsense",
         "text/csv; charset=latin-1",
