@@ -167,7 +167,7 @@ def test_an_interpreter_that_cannot_run_is_told(tmp_path: Path) -> None:
 
 async def until(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
-    while not condition():  # noqa: ASYNC110  # another process is waited for, which sets no event here
+    while not condition():  # another process is waited for, which sets no event here
         assert time.monotonic() < deadline
         await asyncio.sleep(0.01)
 
