@@ -486,7 +486,7 @@ def test_a_model_of_tensors_is_refused_with_what_to_do(tmp_path: Path) -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     error = refused(tmp_path, PackagingError, model)
     assert "takes tensors" in error.detail
-    assert error.hint == "serve the file as it is: its own metadata tells what it takes"
+    assert error.hint == "give tensors: a .npz file, or a dict of arrays with the rows as their first axis"
 
 
 class Stubborn:

@@ -22,6 +22,7 @@ from foretell.packaging.example import Example
 from foretell.packaging.files import ModelFile
 from foretell.packaging.folder import next_version
 from foretell.packaging.packing import Order, Packaged, pack
+from foretell.packaging.tensor_example import SUFFIXES, TensorExample
 from foretell.runtimes.registry import installed
 from foretell.settings import Settings
 
@@ -35,7 +36,8 @@ def add(
     model: Annotated[
         Path,
         typer.Argument(
-            help="The model file: .joblib, .pkl, .skops, .onnx, XGBoost's .ubj or .json, LightGBM's .txt, model.py."
+            help="The model file: .joblib, .pkl, .skops, .onnx, XGBoost's .ubj or .json, LightGBM's .txt, "
+            "model.py, PyTorch's .pt2 and .pt, .tflite, .keras, or the folder of a SavedModel."
         ),
     ],
     *,
@@ -43,7 +45,7 @@ def add(
         Path,
         typer.Option(
             help="CSV file with a header and rows the model was trained on. Types, golden examples and reference "
-            "statistics come from it.",
+            "statistics come from it. For a model that takes tensors a .npz or .npy file.",
             rich_help_panel=_DATA,
         ),
     ],
@@ -89,7 +91,8 @@ def add(
         bool,
         typer.Option(
             "--trust-pickle",
-            help="You trust whoever wrote the pickle: it is loaded once, which runs its code, and stored as data.",
+            help="You trust whoever wrote the file: a pickle or a Keras model is loaded once, which runs its code, and "
+            "stored as data; a PyTorch program is pinned and kept.",
             rich_help_panel=_STORAGE,
         ),
     ] = False,
@@ -147,18 +150,30 @@ def add(
     progress = Console(stderr=True)
     with progress.status("reading the model") if progress.is_terminal else nullcontext() as status:
         opened = file.opened(installed().recognise)
-        rows = Example(read_csv(example)).with_target(target)
+        rows = _example(example, target, declare)
         order = Order(
             format=convert or ("pickle" if keep_pickle else "auto"),
             files=files or [],
             class_names=None if class_names is None else [part.strip() for part in class_names.split(",")],
             metadata=_pairs(metadata or []),
-            declare=_declared(declare or [], rows.sample.names),
+            declare=_declared(declare or [], rows.sample.names) if isinstance(rows, Example) else {},
             libraries=opened.libraries,
         )
         told = _silent if status is None else status.update
         packaged = pack(opened.model, folder, rows, order, installed(), progress=told)
     _show(Console(), packaged, (*opened.notes, *packaged.notes), repository, settings)
+
+
+def _example(path: Path, target: str | None, declare: Sequence[str] | None) -> Example | TensorExample:
+    """The example from a CSV file, or from arrays. Raises PackagingError."""
+    if path.suffix.lower() not in SUFFIXES:
+        return Example(read_csv(path)).with_target(target)
+    if target is not None or declare:
+        raise PackagingError(
+            f"{path.name} holds tensors, which have no columns",
+            hint="leave out --target and --declare, or give a CSV file",
+        )
+    return TensorExample.read(path)
 
 
 def _silent(_step: str) -> None:
@@ -222,7 +237,10 @@ def _show(console: Console, packaged: Packaged, notes: Sequence[str], repository
     console.print(f"{facts}, {kept}; {manifest.runtime}, {manifest.digest[:19]}", highlight=False, soft_wrap=True)
     for note in notes:
         console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
-    curl = curl_line(packaged.ref.model, manifest.golden[0].features, port=settings.port, prefix=settings.prefix)
+    lines = [f"foretell serve {shlex.quote(str(repository))}"]
+    if manifest.golden:
+        features = manifest.golden[0].features
+        lines.append(curl_line(packaged.ref.model, features, port=settings.port, prefix=settings.prefix))
     console.print("\n[bold]Next[/]")
-    for line in (f"foretell serve {shlex.quote(str(repository))}", curl):
+    for line in lines:
         console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -13,7 +13,7 @@ from foretell.core.identity import Ref
 from foretell.core.signature import Signature
 from foretell.errors import ArtifactError, GoldenMismatch
 from foretell.lifecycle.loader import close_quietly, load_model, try_model
-from foretell.packaging import packing
+from foretell.packaging import subjects
 from foretell.packaging.curl import curl_line
 from foretell.packaging.versions import Skew, skews
 from foretell.runtimes.base import LoadOptions, Recognition
@@ -22,7 +22,7 @@ from foretell.sources.base import Found, Source
 _FILES_SHOWN = 20
 
 
-class Runtimes(packing.Runtimes, Protocol):
+class Runtimes(subjects.Runtimes, Protocol):
     """Where runtimes are found: the registry, which also tells which plugins could not be loaded."""
 
     @property

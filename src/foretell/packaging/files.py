@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from foretell.errors import NotStorable, PackagingError, PathMissing, UnrecognisedArtifact, UntrustedArtifact
+from foretell.packaging.array_subject import TrustedFile
+from foretell.packaging.keras import is_tensorflow
 from foretell.packaging.pickled import PickleFile
 from foretell.packaging.pickles import open_pickle
 from foretell.runtimes.base import Trust
@@ -51,6 +53,9 @@ class ModelFile:
 
     def _open(self, path: Path, recognise: Recognise, *, whole: bool) -> Opened:
         """``whole``: as an object, even where the file could be copied."""
+        if is_tensorflow(path):
+            self._refuse_untrusted(path, "keras")
+            return Opened(TrustedFile(path))
         if not path.is_file():
             raise PathMissing(f"there is no file {path}")
         recognition = recognise(path)
@@ -58,12 +63,12 @@ class ModelFile:
             raise UnrecognisedArtifact(
                 f"{path} is not recognised as a model",
                 hint="known are .skops, .onnx, XGBoost's .ubj and .json, LightGBM's .txt, model.py, PyTorch's .pt2 and "
-                ".pt, .tflite, and pickles (.pkl, .joblib)",
+                ".pt, .tflite, .keras, and pickles (.pkl, .joblib)",
             )
         if recognition.trust is Trust.CODE:
             self._refuse_untrusted(path, recognition.runtime)
             if recognition.runtime != "pickle":
-                return Opened(path)
+                return Opened(TrustedFile(path))
             found = open_pickle(path)
             kept = self.keep_pickle and not whole
             return Opened(PickleFile(path, found.model) if kept else found.model, found.libraries, found.notes)

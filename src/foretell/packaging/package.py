@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from foretell.errors import PackagingError
 from foretell.packaging.columns import Declared
 from foretell.packaging.example import Example
 from foretell.packaging.packing import Order, Packaged, pack
 from foretell.packaging.subjects import Format
+from foretell.packaging.tensor_example import TensorExample
 from foretell.runtimes.registry import installed
 
 
@@ -29,10 +31,11 @@ def package(
 ) -> Packaged:
     """Writes a fitted model as an immutable version folder, such as ``models/iris/v1``, and checks what was written.
 
-    model          a fitted scikit-learn estimator or pipeline, an XGBoost or LightGBM model, an ONNX model, or the path
-                   of a model file
+    model          a fitted scikit-learn estimator or pipeline, an XGBoost or LightGBM model, an ONNX model, a program
+                   from ``torch.export`` or TorchScript, a Keras model, or the path of a model file
     example        rows the model was trained on: a DataFrame, an array, a list of rows or a dict of columns. Types,
-                   null-ness, reference statistics and golden examples come from them; a few hundred rows do
+                   null-ness, reference statistics and golden examples come from them; a few hundred rows do. For a
+                   model that takes tensors an array of three axes or more, or a dict of arrays, the first axis the rows
     target         the column of ``example`` that is predicted; it is left out of the features and checked
     class_names    names of the classes for people, in the order of the classes, or by class
     feature_names  names of the columns, where neither model nor example has them
@@ -54,4 +57,7 @@ def package(
         declare=declare or {},
         files=[Path(file) for file in files],
     )
-    return pack(model, path, Example.of(example, target), order, installed())
+    tensors = TensorExample.of(example)
+    if tensors is not None and (target is not None or declare):
+        raise PackagingError("an example of tensors has no columns to be the target or to be declared")
+    return pack(model, path, tensors or Example.of(example, target), order, installed())

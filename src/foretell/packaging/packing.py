@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from foretell.core.identity import Ref
 from foretell.core.manifest import Artifact, Golden, Manifest
@@ -33,19 +33,13 @@ from foretell.packaging.python_file import PythonFile
 from foretell.packaging.sample import Sample
 from foretell.packaging.statistics import statistics
 from foretell.packaging.subject import Subject
-from foretell.packaging.subjects import subject_of
+from foretell.packaging.subjects import Asked, Runtimes, subject_of
+from foretell.packaging.tensor_example import TensorExample
+from foretell.packaging.tensor_packing import TensorPacking
 from foretell.packaging.versions import library_versions
-from foretell.runtimes.base import CODE_RUNTIMES, LoadOptions, Model, Recognition, Runtime
+from foretell.runtimes.base import CODE_RUNTIMES, LoadOptions, Model, Runtime
 
 CHECKED_ROWS_MAX = 5000
-
-
-class Runtimes(Protocol):
-    """Where runtimes are found: the registry."""
-
-    def recognise(self, path: Path) -> Recognition | None: ...
-
-    def get(self, name: str) -> Runtime: ...
 
 
 @dataclass(frozen=True)
@@ -102,7 +96,7 @@ class Order:
 def pack(
     model: Any,
     path: str | os.PathLike[str],
-    example: Example,
+    example: Example | TensorExample,
     order: Order,
     runtimes: Runtimes,
     *,
@@ -115,16 +109,21 @@ def pack(
     target = VersionFolder.at(path)
     target.refuse_existing()
     metadata = plain_metadata(order.metadata)
-    subject, runtime_name = subject_of(model, order.format, runtimes.recognise, order.files)
+    asked = Asked(order.format, order.files, order.class_names is not None)
+    subject, runtime_name = subject_of(model, asked, runtimes)
     if isinstance(subject, PythonFile):
         order = replace(order, declare=_both(subject.declared(), order.declare))
     with new_version(target) as folder:
-        work = _Work(subject, runtimes.get(runtime_name), folder, order, progress)
-        manifest, asked, notes = work.written(example, metadata)
+        runtime = runtimes.get(runtime_name)
+        if isinstance(example, TensorExample):
+            packing = TensorPacking(subject, runtime, folder, order.class_names, order.libraries)
+            manifest, rows, compared, notes = packing.written(example, metadata)
+        else:
+            manifest, rows, compared, notes = _Work(subject, runtime, folder, order, progress).written(
+                example, metadata
+            )
         store_manifest(folder, manifest)
-    return Packaged(
-        target.path, target.ref, manifest, asked.rows, asked.compared, (*notes, *_allowing(target.ref, runtime_name))
-    )
+    return Packaged(target.path, target.ref, manifest, rows, compared, (*notes, *_allowing(target.ref, runtime_name)))
 
 
 def _both(annotated: Declared, declared: Declared) -> Declared:
@@ -140,12 +139,6 @@ def _allowing(ref: Ref, runtime: str) -> tuple[str, ...]:
     return (f"it is code, and is served only where the settings allow it by name: FORETELL_TRUST__PICKLE={named}",)
 
 
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    rows: int
-    compared: bool
-
-
 @dataclass(frozen=True)
 class _Work:
     subject: Subject
@@ -154,14 +147,14 @@ class _Work:
     order: Order
     progress: Callable[[str], None]
 
-    def written(self, example: Example, metadata: dict[str, Any]) -> tuple[Manifest, _Asked, tuple[str, ...]]:
+    def written(self, example: Example, metadata: dict[str, Any]) -> tuple[Manifest, int, bool, tuple[str, ...]]:
         """Writes the artifact, checks it, and describes it."""
         artifact, own = self._early()
         self.progress("reading the example")
         if own is not None and own.tensors:
             raise PackagingError(
-                "the model takes tensors, and packaging describes columns",
-                hint="serve the file as it is: its own metadata tells what it takes",
+                "the model takes tensors, and the example is a table",
+                hint="give tensors: a .npz file, or a dict of arrays with the rows as their first axis",
             )
         names, width = (self.subject.names, self.subject.width) if own is None else _columns_of(own)
         example = example.matched(names, width, self.order.feature_names)
@@ -183,8 +176,8 @@ class _Work:
         finally:
             loaded.close()
         notes = (*example.notes, *check_labels(example.labels, checked.labels, outputs))
-        asked = _Asked(checked.sample.count, answers is not None)
-        return self._manifest(artifact, signature, example.sample, golden, metadata), asked, notes
+        manifest = self._manifest(artifact, signature, example.sample, golden, metadata)
+        return manifest, checked.sample.count, answers is not None, notes
 
     def _early(self) -> tuple[Path | None, Signature | None]:
         """What is data already is written first: the artifact itself tells names and output."""
