@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import selectors
 import socket
 import threading
@@ -56,7 +57,9 @@ class HostBeside:
         listener.bind(path)
         listener.listen()
         listener.setblocking(False)
-        status = Status(self._folder / f"{number}.status", create=True)
+        page = Status.create()
+        status = Status(page)
+        os.close(page)
         selector = selectors.DefaultSelector()
         service = Service(model, listener, status, max_rows, selector)
 

@@ -16,12 +16,14 @@ import pytest
 from foretell.core.execution import ExecutionOptions
 from foretell.core.values import Table
 from foretell.errors import ArtifactError, LoadFailed, MissingLibrary
+from foretell.execution.hosted.executor import HostedExecutor
 from foretell.execution.hosted.host import HostLimits, Version, host
 from foretell.execution.hosted.hosts import Hosts
 from foretell.execution.hosted.link import RemoteError
 from foretell.execution.hosted.model import HostedModel
 from foretell.runtimes.base import LoadOptions
 from foretell.sources.integrity import measured
+from tests.calls import Recorded
 
 LIMITS = HostLimits(timeout_s=20.0, memory_mib=1024, max_rows=64)
 DOUBLER = """
@@ -206,6 +208,28 @@ def test_at_the_end_of_its_supervisor_no_host_is_left(tmp_path: Path) -> None:
     assert len(pids) == 3
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
     assert sorted(path.name for path in (tmp_path / "sockets").iterdir()) == ["supervisor.lock"]
+
+
+def test_what_waits_is_shared_out_among_the_replicas(tmp_path: Path) -> None:
+    slow = (
+        "import os, time\nclass Slow:\n  def predict(self, x: float) -> float:\n"
+        "    time.sleep(0.2)\n    return x * 0 + os.getpid()"
+    )
+
+    async def scenario(hosts: Hosts) -> None:
+        model = await load(hosts, version(tmp_path / "v1", slow, replicas=2))
+        await until(lambda: len(model.lease.replicas) == 2)
+        executor = HostedExecutor(model.signature, model.lease, model.client, max_rows=64, max_waiting_rows=1000)
+        await until(lambda: len(executor._links) == 2)
+        calls = [Recorded([[float(i)]]) for i in range(10)]
+        for call in calls:
+            executor.submit(call)
+        answers = [await call.answer() for call in calls]
+        assert len({str(answer) for answer in answers[:5]}) == len({str(answer) for answer in answers[5:]}) == 1
+        assert len({str(answer) for answer in answers}) == 2
+        await executor.close()
+
+    with_hosts(tmp_path, scenario)
 
 
 def test_two_processes_share_one_host_and_the_second_is_told_at_once(tmp_path: Path) -> None:

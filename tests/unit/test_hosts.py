@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -143,9 +144,9 @@ def test_a_quarantine_ends_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> No
     assert not gone
 
 
-def test_a_status_tells_what_runs(tmp_path: Path) -> None:
-    host = Status(tmp_path / "page", create=True)
-    other = Status(tmp_path / "page")
+def test_a_status_tells_what_runs_and_cannot_be_pulled_away() -> None:
+    page = Status.create()
+    host, other = Status(page), Status(page)
     assert (other.running_since_ns(), other.flights()) == (0, [])
     host.begin(123, [(7, 1), (8, 2**40)])
     assert (other.running_since_ns(), other.flights()) == (123, [(7, 1), (8, 2**40)])
@@ -153,8 +154,9 @@ def test_a_status_tells_what_runs(tmp_path: Path) -> None:
     assert other.flights()[:2] == [(0, 0), (1, 1)]
     host.end()
     assert other.flights() == []
-    with pytest.raises(FileExistsError):
-        Status(tmp_path / "page", create=True)
+    with pytest.raises(PermissionError):
+        os.ftruncate(page, 0)
+    os.close(page)
     host.close()
     other.close()
 

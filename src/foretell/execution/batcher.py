@@ -63,8 +63,10 @@ class Batcher:
         """Queues the next slice of a call that was accepted before; its rows are already counted."""
         self._queue.append(call)
 
-    def take(self, now_s: float) -> list[Call]:
+    def take(self, now_s: float, shares: int = 1) -> list[Call]:
         """The calls of the next batch; empty where nothing (more) is to run. ``now_s`` is ``time.monotonic()``.
+
+        Where several will run at a time, each takes its share of what waits.
 
         Abandoned calls are dropped; calls past their deadline fail here, unrun.
         """
@@ -74,9 +76,12 @@ class Batcher:
             batch = [call for call in self._broken.popleft() if self._due(call, now_s)]
             self.started(sum(call.count for call in batch), now_s)
             return batch
+        most = self._max_rows
+        if shares > 1:
+            most = min(most, -(-(self.waiting_rows - self._running_rows) // shares))
         while self._queue:
             call = self._queue[0]
-            if rows and rows + call.count > self._max_rows:
+            if rows and rows + call.count > most:
                 break
             self._queue.popleft()
             if self._due(call, now_s):

@@ -121,13 +121,14 @@ class HostedExecutor:
 
     def _dispatch(self) -> None:
         self._scheduled = None
-        for link in list(self._links.values()):
-            while link.free and (taken := self._next()):
+        free = [link for link in self._links.values() if link.free]
+        for number, link in enumerate(free):
+            while link.free and (taken := self._next(len(free) - number)):
                 self._send(link, *taken)
         if not self._links and (self._batcher or self._again):
             self._tidy_later()
 
-    def _next(self) -> tuple[list[Call], bool] | None:
+    def _next(self, shares: int = 1) -> tuple[list[Call], bool] | None:
         """The next batch, and whether it goes alone; None where there is none."""
         now_s = time.monotonic()
         while self._suspects:
@@ -141,7 +142,7 @@ class HostedExecutor:
                 self._batcher.started(_rows(batch), now_s)
                 return batch, False
         while self._batcher:
-            batch = self._batcher.take(now_s)
+            batch = self._batcher.take(now_s, shares)
             if batch:
                 return batch, False
         return None

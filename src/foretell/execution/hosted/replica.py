@@ -19,7 +19,7 @@ from foretell.execution.hosted.spec import HostSpec
 from foretell.execution.hosted.status import Flight, Status
 
 START_S = 120.0
-LEFT_SUFFIXES = (".sock", ".status", ".task")
+LEFT_SUFFIXES = (".sock", ".task")
 SAID_BYTES = 1024 * 1024
 OUTPUT_BYTES = 64 * 1024
 OUTPUT_READS = 16
@@ -46,26 +46,26 @@ class Replica:
         self.started_s = time.monotonic()
         self.ready_s = 0.0
         self._said = b""
-        self._status_path = folder / f"{number}.status"
         self._task_path = folder / f"{number}.task"
-        self._status = Status(self._status_path, create=True)
+        page = Status.create()
+        self._status = Status(page)
         self.output_fd, output = os.pipe()
         self.said_fd, said = os.pipe()
         try:
-            self.process = self._start(output, said, environ)
+            self.process = self._start(output, said, page, environ)
         finally:
-            os.close(output)
-            os.close(said)
+            for descriptor in (output, said, page):
+                os.close(descriptor)
         os.set_blocking(self.said_fd, False)
         os.set_blocking(self.output_fd, False)
         self.pid_fd = os.pidfd_open(self.process.pid)
 
-    def _start(self, output: int, said: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    def _start(self, output: int, said: int, page: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
         package = str(Path(foretell.__file__).parent)
         task = {
             "spec": self.spec.to_document(),
             "socket": self.socket,
-            "status": str(self._status_path),
+            "status": page,
             "parent": os.getpid(),
         }
         self._task_path.write_text(json.dumps(task, default=str))
@@ -74,7 +74,7 @@ class Replica:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            pass_fds=(said,),
+            pass_fds=(said, page),
             env=_environment(environ, self.spec.threads),
             cwd="/",
             start_new_session=True,
@@ -146,7 +146,7 @@ class Replica:
         self._status.close()
         for descriptor in (self.output_fd, self.said_fd, self.pid_fd):
             os.close(descriptor)
-        for path in (Path(self.socket), self._status_path, self._task_path):
+        for path in (Path(self.socket), self._task_path):
             path.unlink(missing_ok=True)
         how = signal_name(-code) if code < 0 else f"exit code {code}"
         if self.doomed is not None:

@@ -48,7 +48,7 @@ def run(said: int, task_path: str) -> int:
         listener.listen(BACKLOG)
         listener.setblocking(False)
         selector = stack.enter_context(selectors.DefaultSelector())
-        service = Service(model, listener, Status(Path(task["status"])), spec.max_rows, selector)
+        service = Service(model, listener, Status(task["status"]), spec.max_rows, selector)
         signal.signal(signal.SIGTERM, lambda *_: service.stop())
         _tell(said, {"ready": described})
         os.close(said)

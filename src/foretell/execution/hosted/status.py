@@ -1,16 +1,16 @@
 """What a host is doing right now, readable from outside even when its interpreter is stuck.
 
-A small file that host and supervisor have mapped: when the running call began, and whose frames are in it. Times are
-``time.monotonic_ns``, which all processes of a machine share on Linux.
+A page of memory that host and supervisor have mapped: when the running call began, and whose frames are in it. Times
+are ``time.monotonic_ns``, which all processes of a machine share on Linux.
 """
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 import struct
 from collections.abc import Sequence
-from pathlib import Path
 
 SIZE = 4096
 
@@ -25,15 +25,16 @@ Flight = tuple[int, int]
 class Status:
     """The page of one host. What the host writes there is its own word, and read with suspicion."""
 
-    def __init__(self, path: Path, *, create: bool = False) -> None:
-        flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT | os.O_EXCL if create else 0)
-        descriptor = os.open(path, flags, 0o600)
-        try:
-            if create:
-                os.ftruncate(descriptor, SIZE)
-            self._page = mmap.mmap(descriptor, SIZE)
-        finally:
-            os.close(descriptor)
+    def __init__(self, descriptor: int) -> None:
+        self._page = mmap.mmap(descriptor, SIZE)
+
+    @staticmethod
+    def create() -> int:
+        """The descriptor of a new page. Sealed: a host that shrank it would end whoever looks, by SIGBUS."""
+        descriptor = os.memfd_create("foretell-status", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(descriptor, SIZE)
+        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        return descriptor
 
     def begin(self, now_ns: int, flights: Sequence[Flight]) -> None:
         """A call with these frames begins."""
