@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import tomllib
 import warnings
 from pathlib import Path
@@ -146,8 +147,8 @@ def test_a_shell_adds_a_python_model() -> None:
 @pytest.mark.parametrize(
     ("model", "files", "words"),
     [
-        ("model.py", ["absent.npy"], "absent.npy is no file that can lie beside model.py"),
-        ("model.py", ["../model.py"], "is no file that can lie beside model.py"),
+        ("model.py", ["absent.npy"], "absent.npy is no file that can lie beside the model"),
+        ("model.py", ["../model.py"], "is no file that can lie beside the model"),
         ("model.onnx", ["weights.npy"], "model.onnx is served alone"),
     ],
 )
@@ -155,8 +156,10 @@ def test_files_that_cannot_lie_beside_are_refused(model: str, files: list[str], 
     zoo.specimen("onnx-iris-logistic").write(Path())
     with pytest.raises(PackagingError, match=words):
         foretell.package(model, "models/churn/v1", example=ROWS, files=files)
-    with pytest.raises(PackagingError, match=r"for a model\.py"):
+    with pytest.raises(PackagingError, match=r"for a model\.py and for pickles"):
         foretell.package(Summing(), "models/churn/v1", example=ROWS, files=["weights.npy"])
+    with pytest.raises(PackagingError, match="absent.npy is no file"):
+        foretell.package(Summing(), "models/churn/v1", example=ROWS, files=["absent.npy"], format="pickle")
 
 
 # -- pickles -----------------------------------------------------------------------------------------------------------
@@ -176,6 +179,28 @@ def test_a_pickle_is_kept_and_served_where_it_is_allowed() -> None:
     assert isinstance(examined().fault, UntrustedArtifact)
     version = examined(Trust(pickle=("sums/v1",)))
     assert (version.servable, version.model_type, version.golden.passed) == (True, "Summing", True)
+
+
+def test_the_module_of_a_pickles_class_lies_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("own_module.py").write_text("class Own:\n    def predict(self, X):\n        return X.sum(axis=1)\n")
+    with monkeypatch.context() as patched:
+        patched.syspath_prepend(".")
+        import own_module  # type: ignore[import-not-found]
+
+        Path("model.pkl").write_bytes(pickle.dumps(own_module.Own()))
+    del sys.modules["own_module"]
+    pandas.DataFrame({"a": [1.5, 2.5]}).to_csv("rows.csv", index=False)
+    line = ["own", "model.pkl", "--example", "rows.csv", "--trust-pickle", "--keep-pickle", "--with", "own_module.py"]
+    result = add(*line)
+    assert result.exit_code == 0, repr(result.exception)
+    Path("own_module.py").unlink()
+    assert examined(Trust(pickle=("own",))).golden.passed
+    assert "own_module" not in sys.modules
+    assert sorted(item.name for item in Path("models/own/v1").iterdir()) == [
+        "manifest.toml",
+        "model.pkl",
+        "own_module.py",
+    ]
 
 
 def test_an_object_is_pickled() -> None:

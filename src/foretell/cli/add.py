@@ -110,7 +110,7 @@ def add(
         typer.Option(
             "--with",
             metavar="FILE",
-            help="A file that model.py needs beside it, as often as needed.",
+            help="A file that a model.py or a kept pickle needs beside it, as often as needed.",
             rich_help_panel=_STORAGE,
         ),
     ] = None,

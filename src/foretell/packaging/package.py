@@ -44,7 +44,7 @@ def package(
                    declared here is enforced; what is seen in the example never is
     format         ``auto`` keeps the estimator itself; ``onnx`` converts it; ``pickle`` pickles it, to be served hosted
                    where the settings allow it by name
-    files          where the model is the path of a ``model.py``: what it needs beside it, such as weights and modules
+    files          for a ``model.py`` or a pickle: what it needs beside it, such as weights and modules
 
     Nothing is overwritten and nothing half-written is left. Raises VersionExists, NotStorable, ConversionDiffers (with
     the rows that differ) or another PackagingError (``foretell.errors``).

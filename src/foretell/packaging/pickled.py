@@ -17,6 +17,7 @@ from foretell.errors import NotStorable, PackagingError
 from foretell.packaging.columns import describe_columns
 from foretell.packaging.equality import RTOL_DOUBLE, Answers
 from foretell.packaging.estimators import Estimator
+from foretell.packaging.python_file import check_files
 from foretell.packaging.sample import Sample
 from foretell.runtimes.pickle import feed_of
 from foretell.runtimes.sklearn.signature import labels_of
@@ -30,15 +31,41 @@ class PickleFile:
     model: Any
 
 
+@dataclass(frozen=True)
+class Stored:
+    """How the object is stored: as the file that was given, else pickled; with the files it needs beside it."""
+
+    given: Path | None
+    files: Sequence[Path]
+
+    def write(self, model: Any, folder: Path, title: str) -> Path:
+        """The artifact in the folder. Raises NotStorable."""
+        for file in self.files:
+            shutil.copyfile(file, folder / file.name)
+        if self.given is not None:
+            path = folder / f"model{self.given.suffix.lower() or '.pkl'}"
+            shutil.copyfile(self.given, path)
+            return path
+        path = folder / "model.pkl"
+        try:
+            path.write_bytes(pickle.dumps(model, protocol=5))
+        except Exception as error:  # whatever its parts raise when they are asked to pickle themselves
+            raise NotStorable(
+                f"{title} cannot be pickled: {type(error).__name__}: {str(error)[:300]}",
+                hint="serve it as a class in model.py: docs/how-to/python-models.md",
+            ) from error
+        return path
+
+
 class PickledEstimator(Estimator):
     """An estimator with scikit-learn's interface."""
 
-    def __init__(self, model: Any, path: Path | None) -> None:
+    def __init__(self, model: Any, stored: Stored) -> None:
         super().__init__(model)
-        self._path = path
+        self._stored = stored
 
     def write(self, folder: Path, _signature: Signature | None) -> Path:
-        return write_pickle(self.model, self._path, folder, self.title)
+        return self._stored.write(self.model, folder, self.title)
 
 
 class PickledObject:
@@ -50,9 +77,9 @@ class PickledObject:
     distributions: Sequence[str] = ("numpy", "pandas")
     rtol = golden_rtol = RTOL_DOUBLE
 
-    def __init__(self, model: Any, path: Path | None) -> None:
+    def __init__(self, model: Any, stored: Stored) -> None:
         self.model = model
-        self._path = path
+        self._stored = stored
         if isinstance(model, type) or not callable(getattr(model, "predict", None)):
             raise NotStorable(f"{self.title} has no predict method to be called, so there is nothing to serve")
 
@@ -90,30 +117,14 @@ class PickledObject:
         return Output("regression" if predictions.dtype.kind == "f" else "classification", names=names)
 
     def write(self, folder: Path, _signature: Signature | None) -> Path:
-        return write_pickle(self.model, self._path, folder, self.title)
+        return self._stored.write(self.model, folder, self.title)
 
 
-def pickled(model: Any) -> PickledEstimator | PickledObject:
+def pickled(model: Any, files: Sequence[Path]) -> PickledEstimator | PickledObject:
     """The subject of an object that is kept as a pickle. Raises PackagingError where it cannot be served."""
-    path = model.path if isinstance(model, PickleFile) else None
+    check_files(files)
+    stored = Stored(model.path if isinstance(model, PickleFile) else None, files)
     instance = model.model if isinstance(model, PickleFile) else model
     if hasattr(instance, "__sklearn_tags__") and not isinstance(instance, type):
-        return PickledEstimator(instance, path)
-    return PickledObject(instance, path)
-
-
-def write_pickle(model: Any, given: Path | None, folder: Path, title: str) -> Path:
-    """The file as it was given, or a pickle of the object. Raises NotStorable."""
-    if given is not None:
-        path = folder / f"model{given.suffix.lower() or '.pkl'}"
-        shutil.copyfile(given, path)
-        return path
-    path = folder / "model.pkl"
-    try:
-        path.write_bytes(pickle.dumps(model, protocol=5))
-    except Exception as error:  # whatever its parts raise when they are asked to pickle themselves
-        raise NotStorable(
-            f"{title} cannot be pickled: {type(error).__name__}: {str(error)[:300]}",
-            hint="serve it as a class in model.py: docs/how-to/python-models.md",
-        ) from error
-    return path
+        return PickledEstimator(instance, stored)
+    return PickledObject(instance, stored)

@@ -25,9 +25,7 @@ class PythonFile:
     def __init__(self, path: Path, files: Sequence[Path]) -> None:
         self._path = path
         self._files = files
-        for file in files:
-            if not file.is_file() or artifact_name_fault(file.name) or file.name == FILE_NAME:
-                raise PackagingError(f"{file} is no file that can lie beside {FILE_NAME}")
+        check_files(files)
         try:
             self._signature: Signature | None = describe(path)
         except SignatureMissing:
@@ -61,6 +59,13 @@ class PythonFile:
             shutil.copyfile(file, folder / file.name)
         shutil.copyfile(self._path, folder / FILE_NAME)
         return folder / FILE_NAME
+
+
+def check_files(files: Sequence[Path]) -> None:
+    """Raises PackagingError where one of them cannot lie beside a model."""
+    for file in files:
+        if not file.is_file() or artifact_name_fault(file.name) or file.stem == "model":
+            raise PackagingError(f"{file} is no file that can lie beside the model")
 
 
 def _declared(column: Column) -> dict[str, Any]:

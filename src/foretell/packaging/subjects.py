@@ -58,10 +58,10 @@ def subject_of(model: Any, asked: Asked, runtimes: Runtimes) -> tuple[Subject, s
     subject: Subject
     if isinstance(model, str | os.PathLike):
         subject, runtime = _file(Path(model), asked, runtimes)
-    elif files:
-        raise PackagingError("files beside the model are for a model.py", hint="give the path of a model.py as model")
     elif isinstance(model, PickleFile) or format == "pickle":
-        subject, runtime = pickled(model), "pickle"
+        subject, runtime = pickled(model, files), "pickle"
+    elif files:
+        raise PackagingError("files beside the model are for a model.py and for pickles", hint="leave them out")
     elif isinstance(model, TrustedFile):
         subject, runtime = _trusted(model.path, asked, runtimes)
     else:
@@ -117,7 +117,9 @@ def _file(path: Path, asked: Asked, runtimes: Runtimes) -> tuple[Subject, str]:
     if recognition.runtime == "python":
         return PythonFile(path, files), "python"
     if files:
-        raise PackagingError(f"{path.name} is served alone", hint="files beside the model are for a model.py")
+        raise PackagingError(
+            f"{path.name} is served alone", hint="files beside the model are for a model.py and for pickles"
+        )
     if recognition.runtime == "litert":
         return array_file(path, runtimes.get("litert"), classes=asked.classes), "litert"
     return StoredModel(path, recognition.runtime), recognition.runtime

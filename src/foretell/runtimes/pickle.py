@@ -16,6 +16,7 @@ from foretell.core.signature import Signature
 from foretell.core.values import Inputs, Matrix, Outputs, Table
 from foretell.errors import ArtifactError, LoadFailed, MissingLibrary, SignatureMissing
 from foretell.runtimes.base import Isolation, LoadOptions, Model, Recognition, Requirement, Trust, only_cpu
+from foretell.runtimes.beside import modules_beside
 from foretell.runtimes.returned import Answers
 
 _SUFFIXES = frozenset({".pkl", ".pickle", ".joblib"})
@@ -101,13 +102,18 @@ class PickleRuntime:
 
 
 def unpickle(path: Path) -> Any:
-    """The object in the file: this runs code from it. Raises MissingLibrary or LoadFailed, nothing else."""
+    """The object in the file: this runs code from it. Raises MissingLibrary or LoadFailed, nothing else.
+
+    Its classes may stand in modules that lie beside it.
+    """
     try:
-        return _opener(path)(path)
+        # the path may go through a descriptor, under which no module can be found
+        with modules_beside(path.resolve().parent):
+            return _opener(path)(path)
     except ModuleNotFoundError as error:
         raise MissingLibrary(
             f"{path.name} needs the module {error.name!r}, which is not installed here",
-            hint="install it, then run this again",
+            hint="install it; a module of your own goes beside the file: foretell add ... --with MODULE.py",
         ) from error
     except AttributeError as error:
         raise LoadFailed(

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 from foretell.errors import ArtifactError, LoadFailed, MissingLibrary
+from foretell.runtimes.beside import forget_modules
 
 _TEXT_CHARS = 200
 _numbers = itertools.count(1)
@@ -54,10 +55,7 @@ class Source:
         sys.modules.pop(self._name, None)
         if str(self.folder) in sys.path:
             sys.path.remove(str(self.folder))
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            if file and Path(file).is_relative_to(self.folder):
-                del sys.modules[name]
+        forget_modules(self.folder)
 
     @contextmanager
     def faults(self, what: str) -> Iterator[None]:
