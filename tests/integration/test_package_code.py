@@ -158,7 +158,7 @@ def test_files_that_cannot_lie_beside_are_refused(model: str, files: list[str], 
         foretell.package(model, "models/churn/v1", example=ROWS, files=files)
     with pytest.raises(PackagingError, match=r"for a model\.py and for pickles"):
         foretell.package(Summing(), "models/churn/v1", example=ROWS, files=["weights.npy"])
-    with pytest.raises(PackagingError, match="absent.npy is no file"):
+    with pytest.raises(PackagingError, match=r"absent\.npy is no file"):
         foretell.package(Summing(), "models/churn/v1", example=ROWS, files=["absent.npy"], format="pickle")
 
 

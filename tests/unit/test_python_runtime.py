@@ -449,15 +449,16 @@ def test_python_models_are_always_hosted() -> None:
     assert isolation_of(registry.get("python")) == "hosted"
 
 
-def test_a_foreign_environment_needs_only_numpy() -> None:
-    """The runner imports this in environments that have neither pydantic nor anything else of ours."""
-    code = """
+@pytest.mark.parametrize("name", ["python", "pickle", "torch", "litert", "onnx", "sklearn", "xgboost", "lightgbm"])
+def test_a_foreign_environment_needs_only_numpy(name: str) -> None:
+    """The runner imports these in environments that have neither pydantic nor anything else of ours."""
+    code = f"""
 import sys
 before = set(sys.modules)
 import numpy
-own = {name.partition(".")[0] for name in sys.modules}
-import foretell.runtimes.python
-found = {name.partition(".")[0] for name in set(sys.modules) - before} - own - set(sys.stdlib_module_names)
+own = {{module.partition(".")[0] for module in sys.modules}}
+import foretell.runtimes.{name}
+found = {{module.partition(".")[0] for module in set(sys.modules) - before}} - own - set(sys.stdlib_module_names)
 print(sorted(found))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
