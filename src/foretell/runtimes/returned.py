@@ -44,8 +44,7 @@ class Answers:
         """The prediction and the probabilities, as far as they are there and promised."""
         promised = self._output.probabilities
         if not isinstance(returned, Mapping):
-            alone = np.ndim(returned) == 2 if promised else False
-            return (None, returned) if alone else self._without(returned)
+            return (None, returned) if promised and _is_table(returned) else self._without(returned)
         unknown = set(returned) - _KEYS
         if unknown or not returned:
             listed = ", ".join(sorted(map(str, unknown))[:_SHOWN]) or "nothing"
@@ -146,6 +145,13 @@ def _array(returned: Any, rows: int, who: str) -> NDArray[Any]:
     if array.dtype.kind in "mMcSV":
         raise WrongAnswer(f"{who} returned values of type {array.dtype}, which no answer can hold")
     return array
+
+
+def _is_table(returned: Any) -> bool:
+    try:
+        return np.ndim(returned) == 2
+    except ValueError:  # lists of different lengths
+        return False
 
 
 def _key(label: Any) -> Any:

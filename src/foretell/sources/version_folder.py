@@ -146,7 +146,7 @@ def _untrusted(ref: Ref, artifact: Path, runtime: str, shown: Path, *, pinned: b
         return UntrustedArtifact(
             f"{name} is code: loading it would run whatever it holds, so it is not served unless the settings allow it "
             f'by name. If you trust its author: trust.pickle = ["{model}"], or FORETELL_TRUST__PICKLE={model}',
-            hint=hint,
+            hint=f"FORETELL_TRUST__PICKLE={model}" if runtime == "torch" else hint,
         )
     purpose = "store it as data, once: " if runtime == "pickle" else "pin it, once: "
     return UntrustedArtifact(
