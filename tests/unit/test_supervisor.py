@@ -162,7 +162,13 @@ def asks(place: Any) -> None:
 def test_connections_that_come_while_a_worker_is_replaced_wait_for_the_new_one(running: Running) -> None:
     supervisor = Supervisor(Settings(), running.first(2), running.command(ANSWERS))
     place = running.sockets[0].getsockname()
-    running.run(supervisor, running.started(2), lambda: os.kill(running.pids()[0], signal.SIGKILL), lambda: asks(place))
+
+    def kill() -> None:
+        victim = running.pids()[0]
+        os.kill(victim, signal.SIGKILL)
+        running.until(lambda: not alive(victim))()  # what it had accepted dies with it
+
+    running.run(supervisor, running.started(2), kill, lambda: asks(place))
     assert len(running.pids()) == 3
 
 
