@@ -102,5 +102,30 @@ FLOORS = (
         10,
         difference("p99_ms", "interference/iris/beside-forest", "interference/iris/alone"),
     ),
+    Floor("hosted iris / direct", ">=", 0.4, ratio("per_s", "hosted/iris/hosted/c64", "hosted/iris/direct/c64")),
+    Floor(
+        "hosted forest / one call each",
+        ">=",
+        8,
+        ratio("per_s", "hosted/forest/hosted/c64", "hosted/forest/one-call-each/c64"),
+    ),
+    Floor(
+        "hosted forest p99 / one call each",
+        "<=",
+        1.0,
+        ratio("p99_ms", "hosted/forest/hosted/c64", "hosted/forest/one-call-each/c64"),
+    ),
+    Floor(
+        "iris p99 beside a hosted forest, ms more",
+        "<=",
+        2,
+        difference("p99_ms", "isolation/iris/beside-hosted-forest", "isolation/iris/alone"),
+    ),
+    Floor(
+        "iris p99 beside a host that spins / beside any process that does",
+        "<=",
+        1.5,
+        ratio("p99_ms", "isolation/iris/beside-spinning-host", "isolation/iris/beside-spinning-process"),
+    ),
     Floor("first prediction / bare imports", "<=", 1.35, ratio("start_s", "start/foretell", "start/imports")),
 )

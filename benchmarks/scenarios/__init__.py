@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.bench import Scenario
 from benchmarks.scenarios.batches import batches
+from benchmarks.scenarios.hosted import hosted, isolation
 from benchmarks.scenarios.idle import memory
 from benchmarks.scenarios.interference import interference
 from benchmarks.scenarios.singles import singles
@@ -15,6 +16,8 @@ SCENARIOS: dict[str, Scenario] = {
     "batches": batches,
     "workers": workers,
     "interference": interference,
+    "hosted": hosted,
+    "isolation": isolation,
     "start": start,
     "memory": memory,
 }
