@@ -66,13 +66,14 @@ class Application(FastAPI):
 
     def openapi(self) -> dict[str, Any]:
         """The OpenAPI document for the catalog as it stands; before the start, for an empty one."""
-        catalog = Catalog() if self._services is None else self._services.service.catalog
-        return self._openapi.document(self.routes, catalog)
+        if self._services is None:
+            return self._openapi.document(self.routes, Catalog(), ())
+        return self._openapi.document(self.routes, self._services.service.catalog, self._services.codecs)
 
     async def _document(self, request: Request) -> Answer:
         """The OpenAPI document."""
-        catalog = exchange_of(request.scope).services.service.catalog
-        document = self._openapi.document(self.routes, catalog)
+        services = exchange_of(request.scope).services
+        document = self._openapi.document(self.routes, services.service.catalog, services.codecs)
         root_path = request.scope.get("root_path", "")
         return document_answer({**document, "servers": [{"url": root_path}]} if root_path else document)
 

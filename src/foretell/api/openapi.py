@@ -6,7 +6,7 @@ and an example that works; the paths with ``{model}`` in them take any body.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from fastapi.routing import APIRoute
@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 
 from foretell.api.native.operations import Target, components, operation
 from foretell.api.native.schemas import COMPONENTS
+from foretell.codecs.base import Codec
 from foretell.lifecycle.catalog import Catalog
 from foretell.settings import Settings
 
@@ -33,14 +34,14 @@ class OpenApi:
         self._made_for: tuple[Any, ...] | None = None
         self._document: dict[str, Any] = {}
 
-    def document(self, routes: Iterable[BaseRoute], catalog: Catalog) -> dict[str, Any]:
-        """The document for ``catalog``. Shared: not to be changed by the caller."""
+    def document(self, routes: Iterable[BaseRoute], catalog: Catalog, codecs: Sequence[Codec]) -> dict[str, Any]:
+        """The document for ``catalog`` and the formats of ``codecs``. Shared: not to be changed by the caller."""
         offer = _offer(catalog)
         if self._made_for != offer:
-            self._document, self._made_for = self._make(routes, catalog), offer
+            self._document, self._made_for = self._make(routes, catalog, codecs), offer
         return self._document
 
-    def _make(self, routes: Iterable[BaseRoute], catalog: Catalog) -> dict[str, Any]:
+    def _make(self, routes: Iterable[BaseRoute], catalog: Catalog, codecs: Sequence[Codec]) -> dict[str, Any]:
         paths: dict[str, dict[str, Any]] = {}
         schemas = dict(COMPONENTS)
         targets = {name: target for name, model in catalog.models.items() if (target := Target.of(model)) is not None}
@@ -48,10 +49,10 @@ class OpenApi:
             schemas |= components(target, self._limits)
             for suffix, name in (("predict", "predict"), ("predict/batch", "predict_batch")):
                 path = f"{self._prefix}/models/{model}/{suffix}"
-                paths[path] = {"post": operation(name, path, target, own=True)}
+                paths[path] = {"post": operation(name, path, target, codecs, own=True)}
         default = targets.get(catalog.default_model or "")
         for method, path, name in _documented(routes):
-            paths.setdefault(path, {})[method.lower()] = operation(name, path, default)
+            paths.setdefault(path, {})[method.lower()] = operation(name, path, default, codecs)
         return {
             "openapi": "3.1.0",
             "info": {"title": "Foretell", "version": self._version, "description": DESCRIPTION},

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from foretell.api.native.media import answer_content, request_content
 from foretell.api.native.parameters import MAX_TOP_K
 from foretell.api.native.schemas import Schema, ref
 from foretell.api.native.stream_operation import stream_operation
 from foretell.api.problems import MEDIA_TYPE
+from foretell.codecs.base import Codec
+from foretell.codecs.negotiate import JSON, offered
 from foretell.core.limits import BodyLimits
 from foretell.core.schema import request_schema, response_schema
 from foretell.lifecycle.catalog import ModelVersions
@@ -87,8 +88,11 @@ class Target(NamedTuple):
         return cls(latest, tuple(version for version in alike if version is not None))
 
 
-def operation(name: str, path: str, target: Target | None, *, own: bool = False) -> Schema:
-    """The operation called ``name`` at ``path``; ``own`` where the path is one model's own."""
+def operation(name: str, path: str, target: Target | None, codecs: Sequence[Codec], *, own: bool = False) -> Schema:
+    """The operation called ``name`` at ``path``; ``own`` where the path is one model's own.
+
+    ``codecs`` are those of the server; described are the formats they offer.
+    """
     summary, tag = _SUMMARIES[name], "predict" if name.startswith("predict") else "info"
     if own and target is not None:
         tag = target.servable.ref.model
@@ -107,27 +111,25 @@ def operation(name: str, path: str, target: Target | None, *, own: bool = False)
     target = None if "{model}" in path else target
     if target is None or target.servable.signature.output.probabilities:
         described["parameters"] += _PREDICT_PARAMETERS
-    return described | {"description": _PREDICT_DESCRIPTION} | _predict(target, many="batch" in name)
+    many = "batch" in name
+    media_types = [codec.media_type for codec in offered(codecs, many=many)] or [JSON]  # before the start there is none
+    return described | {"description": _PREDICT_DESCRIPTION} | _predict(target, media_types, many=many)
 
 
-def _predict(target: Target | None, *, many: bool) -> Schema:
+def _predict(target: Target | None, media_types: Sequence[str], *, many: bool) -> Schema:
     kind = "Batch" if many else ""
     owner = "Any" if target is None else f"{target.servable.ref.model}."
-    request: Schema = {"schema": ref(f"{owner}{kind}Request")}
-    as_csv: Schema = {"schema": {"type": "string"}}
-    if target is not None and target.servable.example is not None:
-        row = target.servable.example
-        request["example"] = {"features": [row, row] if many else row}
-        if (text := csv_example(target.servable)) is not None:
-            as_csv["example"] = text
-    answer = {"application/json": {"schema": ref(f"{owner}{kind}Answer")}, "text/csv": {"schema": {"type": "string"}}}
+    servable = None if target is None else target.servable
     return {
-        "requestBody": {"required": True, "content": {"application/json": request, "text/csv": as_csv}},
+        "requestBody": {
+            "required": True,
+            "content": request_content(f"{owner}{kind}Request", servable, media_types, many=many),
+        },
         "responses": {
             "200": {
                 "description": "The predictions." if many else "The prediction.",
                 "headers": {**_REQUEST_ID_HEADER, **_CACHE_HEADER},
-                "content": answer,
+                "content": answer_content(f"{owner}{kind}Answer", servable, media_types),
             },
             **{str(status): _problem(status) for status in _PROBLEMS},
         },
@@ -144,22 +146,11 @@ def components(target: Target, limits: BodyLimits) -> dict[str, Schema]:
     return made
 
 
-def csv_example(servable: Servable) -> str | None:
-    """The example row as CSV with a header; None for models whose rows are no columns."""
-    row, names = servable.example, servable.signature.names
-    if not names or not isinstance(row, Sequence | Mapping):
-        return None
-    cells = [row.get(name) for name in names] if isinstance(row, Mapping) else list(row)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([names, [str(cell).lower() if isinstance(cell, bool) else cell for cell in cells]])
-    return text.getvalue()
-
-
 _PREDICT_DESCRIPTION = """\
-A body in CSV has a header row by name, or none with `Content-Type: text/csv; header=absent`. The header
-`X-Request-Timeout` says how many seconds the caller waits, parts of a second included; the server's own limit holds
-where that is shorter.
+A body in CSV has a header row by name, or none with `Content-Type: text/csv; header=absent`; in NDJSON, Arrow and
+Parquet columns have names, in NPY they stand in the model's order. A form carries one file of any of these. `Accept`
+chooses the format of the answer. The header `X-Request-Timeout` says how many seconds the caller waits, parts of a
+second included; the server's own limit holds where that is shorter.
 """
 
 _PREDICT_PARAMETERS: list[Schema] = [

@@ -19,6 +19,7 @@ from foretell.lifecycle.servable import Servable
 KNOWN = ("top_k", "probabilities")
 MAX_PARAMETERS = 20
 MAX_TOP_K = 2**31 - 1
+NPY = "application/x-npy"
 TIMEOUT_HEADER = "X-Request-Timeout"
 
 _COUNT = re.compile(r"[0-9]{1,10}")
@@ -62,6 +63,14 @@ def check_options(options: Options, servable: Servable) -> list[Fault]:
         Fault("no_probabilities", f"model {servable.ref} gives no probabilities; leave {name} out", parameter=name)
         for name in asked
     ]
+
+
+def check_room(options: Options, media_type: str) -> list[Fault]:
+    """What the options ask for and an answer of the type has no room for."""
+    if options.top_k is None or media_type != NPY:
+        return []
+    message = "an array has no room for it; ask for probabilities=true, or for an answer in another format"
+    return [Fault("no_room", message, parameter="top_k")]
 
 
 def invalid_options(faults: list[Fault]) -> InvalidInput:

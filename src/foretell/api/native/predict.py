@@ -14,7 +14,7 @@ from foretell.api.disconnect import unless_disconnected
 from foretell.api.middleware.context import Exchange, exchange_of
 from foretell.api.native.columns import Options, answers
 from foretell.api.native.formats import formats_of
-from foretell.api.native.parameters import allowed_seconds, check_options, invalid_options, read_options
+from foretell.api.native.parameters import allowed_seconds, check_options, check_room, invalid_options, read_options
 from foretell.api.native.translate import CSV, Turns, batch_json_turns, rows_csv_turns, single_json, timestamp
 from foretell.codecs.base import Codec
 from foretell.core.identity import Ref
@@ -52,6 +52,7 @@ async def _predict(request: Request, *, many: bool) -> Answer:
     codec, parameters, answering, body = formats_of(exchange, body, services.codecs, many=many)
     allowed_s = allowed_seconds(exchange.header(b"x-request-timeout"), limits.timeout_s)
     options, faults = read_options(request.scope["query_string"])
+    faults += check_room(options, answering.media_type)
     model, version, deadline_s = path.get("model"), path.get("version"), exchange.arrived_s + allowed_s
     ask = Ask(model, version, body, codec, many, deadline_s, parameters, exchange.late)
     if isinstance(target, RequestError) or faults or check_options(options, target):
