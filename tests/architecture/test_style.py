@@ -24,3 +24,26 @@ def test_no_module_is_named_after_nothing() -> None:
 
 def test_no_middleware_is_built_on_the_slow_base_class() -> None:
     assert not [path for path in SOURCE.rglob("*.py") if "BaseHTTPMiddleware" in path.read_text(encoding="utf-8")]
+
+
+def test_nothing_that_crosses_a_process_is_pickled() -> None:
+    """Where bytes of a hosted model, of Redis or of another process are read, nothing may be able to unpickle them."""
+    rooms = ("foretell.execution", "foretell.caching", "foretell.inference", "foretell.wire", "foretell.api")
+    code = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "multiprocessing"}
+    found = {
+        name: names
+        for name, module in modules().items()
+        if name.startswith(rooms) and (names := {top for top in imported(module.tree)} & code)
+    }
+    assert not found
+
+
+def imported(tree: ast.Module) -> set[str]:
+    """The top-level names of everything a module imports, wherever in it."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names

@@ -135,17 +135,29 @@ def test_a_host_that_leaks_is_replaced_before_its_limit_without_a_lost_request(s
     assert "host_died" not in events
 
 
-def test_hosts_killed_at_random_lose_no_request(server: Serving) -> None:
+@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.torture)])
+def test_hosts_killed_at_random_lose_no_request(server: Serving, kills: int) -> None:
     neighbours = [Neighbour(server.port, float(i)) for i in range(4)]
     for neighbour in neighbours:
         neighbour.start()
-    for _ in range(5):
+    for _ in range(kills):
         (pid,) = until(lambda: hosts(server), "a host")
         os.kill(pid, signal.SIGKILL)
         until(lambda pid=pid: hosts(server) and pid not in hosts(server), "another host")  # type: ignore[misc]
     for neighbour in neighbours:
         neighbour.stop()
     assert [fault for neighbour in neighbours for fault in neighbour.faults] == []
+
+
+def test_answers_of_a_hosted_model_are_remembered_beyond_the_life_of_its_host(models: Path, tmp_path: Path) -> None:
+    with (
+        serving(models, tmp_path / "server", **LIMITS, cache__models="misbehaving") as server,
+        Client(server.port) as client,
+    ):
+        assert [ask(client, 2.5).headers["x-cache"] for _ in range(2)] == ["miss", "hit"]
+        assert ask(client, 1.5, "segfault").status == 500
+        remembered = ask(client, 2.5)
+        assert (remembered.json["prediction"], remembered.headers["x-cache"]) == (5.0, "hit")
 
 
 def test_workers_share_the_hosts_and_their_parent_supervises_them(models: Path, tmp_path: Path) -> None:

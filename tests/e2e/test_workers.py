@@ -105,14 +105,14 @@ def test_a_rescan_reaches_every_worker_and_loses_no_request(two: Serving, models
     assert load.versions == {"v2", "v10"}
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_what_is_under_way_at_a_stop_ends(repository: Repository, place: Path, workers: str) -> None:
+@pytest.mark.parametrize(("workers", "mode"), [("1", "threaded"), ("2", "threaded"), ("1", "hosted"), ("2", "hosted")])
+def test_what_is_under_way_at_a_stop_ends(repository: Repository, place: Path, workers: str, mode: str) -> None:
     """Large batches are waiting when SIGTERM comes; each gets its answer, and then the server ends with 0."""
     model = repository.model("breast-cancer")
     rows = model.take(1000)
     body = b'{"features": ' + repr(model.lists(rows)).encode() + b"}"
     request = message("POST", "/predict/batch", body, {"Content-Type": "application/json"})
-    options = ["--workers", workers, "--mode", "threaded"]
+    options = ["--workers", workers, "--mode", mode]
     with (
         serving(
             repository.models / "breast-cancer", place, options=options, limits__max_waiting_rows=100_000

@@ -77,7 +77,7 @@ class Replica:
             pass_fds=(said, page),
             env=_environment(environ, self.spec.threads),
             cwd="/",
-            start_new_session=True,
+            process_group=0,
         )
 
     def hear(self) -> None:
