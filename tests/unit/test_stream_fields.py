@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foretell.bootstrap import STREAMS
+from foretell.codecs.stream import numerals
 from foretell.codecs.stream.base import Raw, Reader, StreamLimits
 from foretell.core.limits import BodyLimits
 from foretell.core.signature import Column, ColumnType, Output, Signature
@@ -118,3 +119,28 @@ def test_columns_with_patterns_moments_or_bounds_beyond_float64_are_explained() 
     moments = Signature((Column("x", ColumnType.DATETIME, nullable=True), Column("y")))
     chunk = reader_of(moments, ["y"]).read(Raw(0, 1, [b"1"]))
     assert chunk is None or chunk.inputs is not None
+
+
+@pytest.mark.parametrize("line", [b"[1,2],3", b"{,1,2", b"1,[[2]],3", b'"1,"2,3', b"1,2,null"])
+def test_what_is_no_number_by_itself_is_not_read_with_its_neighbours(line: bytes) -> None:
+    reader = reader_of(NUMBERS, NUMBERS.names)
+    assert reader.read(Raw(0, 2, [b"1,2,3", line])) is None
+
+
+def test_quoted_fields_are_read_quickly_but_for_quotes_in_them() -> None:
+    reader = reader_of(MIXED, ["own", *MIXED.names])
+    quoted = b'"a, b\nc","1.5",2,"3","x",a,"true",""'
+    chunk = reader.read(Raw(0, 2, [quoted, quoted]))
+    assert chunk is not None
+    assert chunk.inputs is not None
+    assert same(chunk.inputs, reader.explain(Raw(0, 2, [quoted, quoted])).inputs)  # type: ignore[arg-type]
+    for doubtful in (b'"a""b",1,2,3,x,a,true,', b'a"b,1,2,3,x,a,true,', b'"a"b,1,2,3,x,a,true,', b'"a,1,2,3,x,a,true,'):
+        assert reader.read(Raw(0, 1, [doubtful])) is None
+
+
+def test_numbers_are_read_without_simdjson_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(numerals, "simdjson", None)
+    chunk = reader_of(NUMBERS, NUMBERS.names).read(Raw(0, 1, [b"1.5,7,3"]))
+    assert chunk is not None
+    assert isinstance(chunk.inputs, Matrix)
+    assert chunk.inputs.values.tolist() == [[1.5, 7.0, 3.0]]

@@ -21,6 +21,7 @@ COMMANDS = {
     "add": "Add a trained model to a repository.",
     "check": "Examine models and say what would keep them from serving.",
     "predict": "Predict the rows of a file, by a running server or straight from a folder.",
+    "score": "Score a file of any size, on all cores.",
 }
 
 

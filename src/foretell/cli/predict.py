@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -16,8 +15,8 @@ from rich.console import Console
 from foretell.cli.predicting import doors
 from foretell.cli.predicting.answers import CsvOutput, JsonOutput, Output, TableOutput
 from foretell.cli.predicting.doors import Door, Wanted
+from foretell.cli.predicting.place import local_place, server_url
 from foretell.cli.predicting.rows import Slice, read
-from foretell.cli.serve import check_path
 from foretell.errors import BodyTooLarge, OperatorError
 from foretell.settings import Settings
 
@@ -49,9 +48,10 @@ def predict(
     """Predict the rows of a file, by a running server or straight from a folder."""
     settings = Settings.load({"models": models})
     if local:
-        door, name = _open_local(settings, model)
+        settings, name = local_place(settings, model)
+        door: AbstractContextManager[Door] = doors.local(settings)
     else:
-        door, name = doors.remote(_url(settings, url)), model
+        door, name = doors.remote(server_url(settings, url)), model
     shown = _output(output)
     wanted = Wanted(name, version, top_k, probabilities, shown.accept)
     slices = read(data, settings.limits.max_batch_rows, header=header, drop=drop or ())
@@ -76,29 +76,6 @@ def answers(door: Door, rows: Slice, wanted: Wanted) -> Iterator[tuple[Slice, by
             raise
         for half in rows.halves():
             yield from answers(door, half, wanted)
-
-
-def _open_local(settings: Settings, model: str) -> tuple[AbstractContextManager[Door], str | None]:
-    path = Path(model)
-    if path.exists() and (settings.models is None or len(path.parts) > 1 or path.is_file()):
-        return doors.local(settings.model_copy(update={"models": path, "default_model": None})), None
-    check_path(settings)
-    # of a repository only this model has to be loaded
-    folder = (settings.models or Path()) / model
-    if folder.is_dir() and not (folder / "manifest.toml").exists():
-        return doors.local(settings.model_copy(update={"models": folder, "default_model": None})), model
-    return doors.local(settings), model
-
-
-def _url(settings: Settings, url: str | None) -> str:
-    if url is None:
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # compared
-        return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{settings.prefix}"
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise OperatorError(f"'{url}' is no address of a server.", hint="--url http://127.0.0.1:8000")
-    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
-    return base if parts.path.strip("/") else f"{base}{settings.prefix}"
 
 
 def _output(form: Form | None) -> Output:

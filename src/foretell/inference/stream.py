@@ -26,8 +26,8 @@ IN_FLIGHT = 2
 CALL_S = 0.1
 """A chunk that the model would take longer for goes to it in parts, one after the other: others wait less."""
 _QUEUE_FULL_S = 0.05
-_NO_NUMBER = "model_gave_no_number: the model gave NaN or infinity for this row"
-_FAILED = "model_failed: the model failed on this row; the input is valid, the failure is the model's"
+NO_NUMBER = "model_gave_no_number: the model gave NaN or infinity for this row"
+FAILED = "model_failed: the model failed on this row; the input is valid, the failure is the model's"
 
 _log = structlog.get_logger("foretell.inference")
 
@@ -83,19 +83,19 @@ class StreamRun:
             finite = finite_rows(outputs)
             if finite.all():
                 return Answered(chunk, outputs, chunk.faults)
-            failed = dict.fromkeys(np.flatnonzero(~finite).tolist(), _NO_NUMBER)
+            failed = dict.fromkeys(np.flatnonzero(~finite).tolist(), NO_NUMBER)
             outputs = outputs.rows(finite) if finite.any() else None
-            return Answered(chunk, outputs, _placed(chunk, failed))
+            return Answered(chunk, outputs, placed(chunk, failed))
         return self._with_failures(chunk, parts, failed)
 
     def _with_failures(self, chunk: Chunk, parts: list[_Part], failed: dict[int, str]) -> Answered:
         kept: list[Outputs] = []
         for part in parts:
             finite = finite_rows(part.outputs)
-            failed |= {part.start + int(row): _NO_NUMBER for row in np.flatnonzero(~finite)}
+            failed |= {part.start + int(row): NO_NUMBER for row in np.flatnonzero(~finite)}
             if finite.any():
                 kept.append(part.outputs.rows(finite))
-        return Answered(chunk, join_outputs(kept) if kept else None, _placed(chunk, failed))
+        return Answered(chunk, join_outputs(kept) if kept else None, placed(chunk, failed))
 
     async def _parts(self, inputs: Inputs) -> tuple[list[_Part], dict[int, str]]:
         """The answers in order, and the rows, by position in the inputs, that the model fails on by themselves."""
@@ -115,7 +115,7 @@ class StreamRun:
                     middle = (start + stop) // 2
                     spans += [(middle, stop), (start, middle)]
                 else:
-                    failed[start] = _FAILED
+                    failed[start] = FAILED
                     self._tell(error)
         return parts, failed
 
@@ -149,7 +149,7 @@ class StreamRun:
             _log.error("stream_row_failed", model=ref.model, version=ref.version, error=type(error).__name__)
 
 
-def _placed(chunk: Chunk, failed: dict[int, str]) -> dict[int, str]:
+def placed(chunk: Chunk, failed: dict[int, str]) -> dict[int, str]:
     """The chunk's faults, and those of rows named by their position among the rows without one."""
     right = [row for row in range(chunk.count) if row not in chunk.faults]
     return {**chunk.faults, **{right[position]: text for position, text in failed.items()}}

@@ -167,12 +167,25 @@ class StreamFormat(Protocol):
         """What the operator has to install before it can be read and written; None where nothing is missing."""
         ...
 
-    def reader(self, signature: Signature, label: str, limits: StreamLimits, parameters: Mapping[str, str]) -> Reader:
-        """A reader for one stream. Raises a RequestError where the format cannot carry rows of ``signature``."""
+    def reader(
+        self,
+        signature: Signature,
+        label: str,
+        limits: StreamLimits,
+        parameters: Mapping[str, str],
+        layout: Layout | None = None,
+    ) -> Reader:
+        """A reader for one stream; ``layout`` is that of a larger one of which it is a part, where that is known.
+
+        Raises a RequestError where the format cannot carry rows of ``signature``.
+        """
         ...
 
-    def writer(self, output: Output, on_error: OnError, *, summary: bool) -> Writer:
-        """A writer for one stream; ``summary``: whether to end with one where the format has room for it."""
+    def writer(self, output: Output, on_error: OnError, *, summary: bool, begun: bool = False) -> Writer:
+        """A writer for one stream; ``summary``: whether to end with one where the format has room for it.
+
+        ``begun``: what stands before the first row is written already, the stream being a part of a larger one.
+        """
         ...
 
 

@@ -50,7 +50,12 @@ class CsvFormat:
         self._codec = codec
 
     def reader(
-        self, signature: Signature, label: str, limits: StreamLimits, parameters: Mapping[str, str]
+        self,
+        signature: Signature,
+        label: str,
+        limits: StreamLimits,
+        parameters: Mapping[str, str],
+        layout: Layout | None = None,  # noqa: ARG002  # the header says it
     ) -> CsvReader:
         if not signature.columns:
             raise UnsupportedMediaType(
@@ -59,8 +64,15 @@ class CsvFormat:
             )
         return CsvReader(self._codec, signature, label, limits, parameters)
 
-    def writer(self, output: Output, on_error: OnError, *, summary: bool) -> CsvWriter:  # noqa: ARG002  # no room for one
-        return CsvWriter(output, on_error)
+    def writer(
+        self,
+        output: Output,
+        on_error: OnError,
+        *,
+        summary: bool,  # noqa: ARG002  # there is no room for one
+        begun: bool = False,
+    ) -> CsvWriter:
+        return CsvWriter(output, on_error, begun=begun)
 
 
 class CsvReader:
@@ -217,7 +229,7 @@ class _Records:
 class CsvWriter:
     """See ``base.Writer``. The header: the input's own and the answer's columns, ``error`` where rows may have one."""
 
-    def __init__(self, output: Output, on_error: OnError) -> None:
+    def __init__(self, output: Output, on_error: OnError, *, begun: bool = False) -> None:
         self._answers = Answers(output, csv_label(output), (b"", b",", b","))
         self._on_error = on_error
         self._names = list(answer_names(output))
@@ -226,7 +238,7 @@ class CsvWriter:
         self._nothing = b"," * (len(self._names) - 1)
         if on_error == "null":
             self._names.append("error")
-        self._begun = False
+        self._begun = begun
 
     def write(self, answered: Answered, layout: Layout) -> bytes:
         texts = [] if answered.outputs is None else self._answers.texts(answered.outputs)

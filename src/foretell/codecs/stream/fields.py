@@ -7,6 +7,7 @@ unusual in any way, is not plain.
 
 from __future__ import annotations
 
+import csv
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretell.codecs.stream.columns import Columns
+from foretell.codecs.stream.numerals import numbers_of
 from foretell.core.cells import INT64_MAX, INT64_MIN
 from foretell.core.limits import BodyLimits
 from foretell.core.signature import Column, ColumnType, Signature
@@ -24,8 +26,8 @@ from foretell.core.values import Inputs, Matrix, Table
 Fast = Callable[[Sequence[bytes]], Inputs | None]
 
 _EXACT = 2.0**53  # up to here every whole number is a float64
+_COMMA, _LINE_END = b",\n"
 _LARGEST = sys.float_info.max  # a whole number just beyond would be rounded to it: at the very edge nothing is plain
-_floats = msgspec.json.Decoder(list[float]).decode
 _floats_or_null = msgspec.json.Decoder(list[float | None]).decode
 _wholes = msgspec.json.Decoder(list[int]).decode
 
@@ -42,12 +44,12 @@ def fast_fields(signature: Signature, columns: Columns, limits: BodyLimits) -> F
 
     def fast(lines: Sequence[bytes]) -> Inputs | None:
         body = b"\n".join(lines)
-        if b'"' in body or b"\r" in body or b"\0" in body or not _is_text(body):
+        if b"\r" in body or b"\0" in body:
             return None
-        if numbers and width > 1 and (values := _flat(lines, body, width)) is not None:
+        if numbers and width > 1 and b'"' not in body and (values := _flat(lines, body, width)) is not None:
             return _judged(values, signature.columns)
-        rows = [line.split(b",") for line in lines]
-        if set(map(len, rows)) != {width}:
+        rows = _split(lines, body)
+        if rows is None or set(map(len, rows)) != {width}:
             return None
         fields = list(zip(*rows, strict=True))
         read: dict[str, NDArray[Any]] = {}
@@ -63,14 +65,16 @@ def fast_fields(signature: Signature, columns: Columns, limits: BodyLimits) -> F
     return fast
 
 
-def _is_text(body: bytes) -> bool:
-    if body.isascii():
-        return True
+def _split(lines: Sequence[bytes], body: bytes) -> list[list[str]] | None:
+    """The fields of every record; None where a quote stands in a field, or something is no CSV."""
     try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        if b'"' not in body:
+            return [line.split(",") for line in body.decode().split("\n")]
+        rows = list(csv.reader([line.decode() for line in lines], strict=True))
+    except (UnicodeDecodeError, csv.Error):
+        return None
+    # the library takes a quote inside a bare field for a part of it: where no field has one, there was none
+    return rows if len(rows) == len(lines) and not any('"' in "".join(row) for row in rows) else None
 
 
 def _number(column: Column) -> bool:
@@ -85,14 +89,15 @@ def _bounds_exact(column: Column) -> bool:
 
 def _flat(lines: Sequence[bytes], body: bytes, width: int) -> NDArray[np.float64] | None:
     """Records of numbers alone, all at once; None where a field is empty or no number."""
-    if {line.count(b",") for line in lines} != {width - 1}:
+    signs = np.frombuffer(body, dtype=np.uint8)
+    signs = signs[(signs == _COMMA) | (signs == _LINE_END)]
+    if len(signs) != len(lines) * width - 1:
         return None
-    try:
-        values = _floats(b"[" + body.replace(b"\n", b",") + b"]")
-    except ValueError:
+    ends = signs[width - 1 :: width]
+    if not (ends == _LINE_END).all() or np.count_nonzero(signs == _LINE_END) != len(ends):
         return None
-    array = np.array(values, dtype=np.float64).reshape(len(lines), width)
-    return array if (np.abs(array) < _LARGEST).all() else None
+    values = numbers_of(body.replace(b"\n", b","), len(lines) * width)
+    return None if values is None else values.reshape(len(lines), width)
 
 
 def _judged(values: NDArray[np.float64], columns: Sequence[Column]) -> Matrix | None:
@@ -127,7 +132,7 @@ def _absent(column: Column, count: int) -> NDArray[Any]:
     return np.full(count, np.nan)
 
 
-Fields = Sequence[bytes]
+Fields = Sequence[str]
 
 
 def _reader(column: Column, limits: BodyLimits) -> Callable[[Fields], NDArray[Any] | None]:
@@ -149,10 +154,13 @@ def _reader(column: Column, limits: BodyLimits) -> Callable[[Fields], NDArray[An
 def _real_column(column: Column, fields: Fields) -> NDArray[Any] | None:
     try:
         if column.nullable:
-            text = b"[" + b",".join([field or b"null" for field in fields]) + b"]"
+            text = "[" + ",".join([field or "null" for field in fields]) + "]"
             values = np.array(_floats_or_null(text), dtype=np.float64)
         else:
-            values = np.array(_floats(b"[" + b",".join(fields) + b"]"), dtype=np.float64)
+            found = numbers_of(",".join(fields).encode(), len(fields))
+            if found is None:
+                return None
+            values = found
     except ValueError:
         return None
     # a field of its own accord may say null, which is no number in CSV
@@ -167,7 +175,7 @@ def _real_column(column: Column, fields: Fields) -> NDArray[Any] | None:
 
 def _whole_column(column: Column, fields: Fields) -> NDArray[Any] | None:
     try:
-        wholes = _wholes(b"[" + b",".join(fields) + b"]")
+        wholes = _wholes("[" + ",".join(fields) + "]")
     except ValueError:
         return _whole_reals(column, fields)
     if len(wholes) != len(fields) or min(wholes) < INT64_MIN or max(wholes) > INT64_MAX:
@@ -191,10 +199,10 @@ def _whole_reals(column: Column, fields: Fields) -> NDArray[Any] | None:
 
 def _boolean_column(column: Column, fields: Fields) -> NDArray[Any] | None:
     kinds = set(fields)
-    if column.nullable and b"" in kinds:
-        known = {b"true": 1.0, b"false": 0.0, b"1": 1.0, b"0": 0.0, b"": np.nan}
+    if column.nullable and "" in kinds:
+        known = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "": np.nan}
     else:
-        known = {b"true": True, b"false": False, b"1": True, b"0": False}
+        known = {"true": True, "false": False, "1": True, "0": False}
     if not kinds <= known.keys():
         return None
     array = np.array([known[field] for field in fields])
@@ -205,16 +213,12 @@ def _text_column(column: Column, fields: Fields, limits: BodyLimits) -> NDArray[
     if column.pattern is not None:
         return None
     longest = limits.max_text_chars if column.max_length is None else min(column.max_length, limits.max_text_chars)
-    known: dict[bytes, str | None] = {}
-    try:
-        for field in set(fields):
-            known[field] = text = field.decode() if field else None
-            if text is None and not column.nullable:
+    for text in set(fields):
+        if not text:
+            if not column.nullable:
                 return None
-            if text is not None and (len(text) > longest or (column.closed and text not in (column.categories or ()))):
-                return None
-    except UnicodeDecodeError:
-        return None
+        elif len(text) > longest or (column.closed and text not in (column.categories or ())):
+            return None
     array = np.empty(len(fields), dtype=object)
-    array[:] = [known[field] for field in fields]
+    array[:] = [text or None for text in fields]
     return array

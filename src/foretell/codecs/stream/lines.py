@@ -6,10 +6,10 @@ That is what RFC 4180 comes to, needs no look at single characters, and is the s
 
 from __future__ import annotations
 
-from collections import deque
-
 from foretell.codecs.stream.base import Raw, StreamLimits
 
+_SPENT = 65_536
+"""So many lines that were taken may still stand in memory."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -28,14 +28,15 @@ class Lines:
         self._dropping = False
         self._open: list[bytes] = []
         self._open_bytes = 0
-        self._ready: deque[bytes] = deque()
+        self._ready: list[bytes] = []
+        self._first = 0
         self._ready_bytes = 0
         self._taken = 0
         self._begun = False
 
     def __len__(self) -> int:
         """How many lines wait to be taken."""
-        return len(self._ready)
+        return len(self._ready) - self._first
 
     def feed(self, data: bytes) -> None:
         """Takes the next bytes."""
@@ -47,6 +48,9 @@ class Lines:
                 return
             self._begun = True
             data = data.removeprefix(_BOM)
+        if self._first > _SPENT:
+            del self._ready[: self._first]
+            self._first = 0
         first, newline, rest = data.partition(b"\n")
         if not newline:
             self._keep(first)
@@ -69,32 +73,33 @@ class Lines:
 
     def take(self, *, flush: bool) -> Raw | None:
         """The next chunk of lines."""
-        limits, ready = self._limits, self._ready
-        if not flush and len(ready) < limits.chunk_rows and self._ready_bytes <= limits.chunk_bytes:
+        limits, first = self._limits, self._first
+        waiting = len(self._ready) - first
+        if not waiting or (not flush and waiting < limits.chunk_rows and self._ready_bytes <= limits.chunk_bytes):
             return None
-        lines: list[bytes] = []
-        room = limits.chunk_bytes
-        while ready and len(lines) < limits.chunk_rows:
-            room -= len(ready[0])
-            if room < 0 and lines:
-                break
-            lines.append(ready.popleft())
-        if not lines:
-            return None
-        self._ready_bytes -= sum(map(len, lines))
+        lines = self._ready[first : first + limits.chunk_rows]
+        size = sum(map(len, lines))
+        while size > limits.chunk_bytes and len(lines) > 1:
+            size -= len(lines.pop())
+        self._first += len(lines)
+        self._ready_bytes -= size
+        if self._first == len(self._ready):
+            self._ready, self._first = [], 0
         raw = Raw(self._taken, len(lines), lines)
         self._taken += len(lines)
         return raw
 
     def next(self) -> bytes:
         """One waiting line, taken before any chunk: a header."""
-        line = self._ready.popleft()
+        line = self._ready[self._first]
+        self._first += 1
         self._ready_bytes -= len(line)
         return line
 
     def peek(self, position: int) -> bytes | None:
         """A line that still waits."""
-        return self._ready[position] if len(self._ready) > position else None
+        at = self._first + position
+        return self._ready[at] if len(self._ready) > at else None
 
     def _keep(self, part: bytes) -> None:
         """The beginning of a line whose end has not come; no more of it than a line may have is kept."""
@@ -119,7 +124,9 @@ class Lines:
         if b"\r" in text:
             lines = [line.removesuffix(b"\r") for line in lines]
         longest = self._limits.row_bytes
-        lines = [line if len(line) <= longest else TooLong() for line in lines if line]
+        lines = list(filter(None, lines))
+        if len(text) > longest:
+            lines = [line if len(line) <= longest else TooLong() for line in lines]
         if not self._quoted:
             lines = [line for line in lines if not line.isspace() or isinstance(line, TooLong)]
         self._ready.extend(lines)

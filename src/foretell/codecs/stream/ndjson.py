@@ -55,17 +55,27 @@ class NdjsonFormat:
         label: str,
         limits: StreamLimits,
         parameters: Mapping[str, str],  # noqa: ARG002  # JSON lines have none
+        layout: Layout | None = None,
     ) -> NdjsonReader:
-        return NdjsonReader(self._codec, signature, label, limits)
+        return NdjsonReader(self._codec, signature, label, limits, layout)
 
-    def writer(self, output: Output, on_error: OnError, *, summary: bool) -> NdjsonWriter:
+    def writer(
+        self,
+        output: Output,
+        on_error: OnError,
+        *,
+        summary: bool,
+        begun: bool = False,  # noqa: ARG002  # nothing stands before the first line
+    ) -> NdjsonWriter:
         return NdjsonWriter(output, on_error, summary=summary)
 
 
 class NdjsonReader:
     """See ``base.Reader``."""
 
-    def __init__(self, codec: Codec, signature: Signature, label: str, limits: StreamLimits) -> None:
+    def __init__(
+        self, codec: Codec, signature: Signature, label: str, limits: StreamLimits, layout: Layout | None
+    ) -> None:
         self._codec = codec
         self._signature = signature
         self._label = label
@@ -76,7 +86,7 @@ class NdjsonReader:
         self._decode = None if decoders is None else decoders.batch
         self._wrapped = _WRAPPERS - signature.known
         self._types = {column.name: column.type for column in signature.columns}
-        self.layout: Layout | None = None
+        self.layout = layout
 
     def feed(self, data: bytes) -> None:
         self._lines.feed(data)

@@ -13,6 +13,7 @@ from foretell.core.signature import Signature
 from foretell.core.values import Inputs, Outputs
 from foretell.errors import ArtifactError, LoadFailed, MissingLibrary, UntrustedArtifact
 from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement, only_cpu
+from foretell.runtimes.sklearn.light import without_other_arrays
 from foretell.runtimes.sklearn.parts import parts_of
 from foretell.runtimes.sklearn.predictor import Predictor
 from foretell.runtimes.sklearn.rows import feed_for, needs_frame
@@ -102,8 +103,9 @@ def read_skops(path: Path) -> Any:
     Raises MissingLibrary, UntrustedArtifact, LoadFailed, or whatever reading a damaged file raises.
     """
     try:
-        import skops.io
-        from skops.io.exceptions import UntrustedTypesFoundException
+        with without_other_arrays():
+            import skops.io
+            from skops.io.exceptions import UntrustedTypesFoundException
     except ImportError as error:
         raise MissingLibrary(
             f"scikit-learn models need scikit-learn and skops: {_brief(error)}", hint="pip install 'foretell[sklearn]'"

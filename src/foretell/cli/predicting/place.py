@@ -1,0 +1,38 @@
+"""Where predictions come from, as it is said on the command line: a model's place here, a server's address there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from foretell.cli.serve import check_path
+from foretell.errors import OperatorError
+from foretell.settings import Settings
+
+
+def local_place(settings: Settings, model: str) -> tuple[Settings, str | None]:
+    """The settings for a model's name, file or folder, and its name where that chooses among several.
+
+    Raises OperatorError where no models are named, PathMissing where they are not there.
+    """
+    path = Path(model)
+    if path.exists() and (settings.models is None or len(path.parts) > 1 or path.is_file()):
+        return settings.model_copy(update={"models": path, "default_model": None}), None
+    check_path(settings)
+    # of a repository only this model has to be loaded
+    folder = (settings.models or Path()) / model
+    if folder.is_dir() and not (folder / "manifest.toml").exists():
+        return settings.model_copy(update={"models": folder, "default_model": None}), model
+    return settings, model
+
+
+def server_url(settings: Settings, url: str | None) -> str:
+    """The address of a server with its prefix; by default that of the settings. Raises OperatorError."""
+    if url is None:
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # compared
+        return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{settings.prefix}"
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise OperatorError(f"'{url}' is no address of a server.", hint="http://127.0.0.1:8000, for instance")
+    base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+    return base if parts.path.strip("/") else f"{base}{settings.prefix}"
