@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foretell.cli.scoring import parts
@@ -45,6 +45,7 @@ def _small() -> Iterator[None]:
         yield
 
 
+@settings(deadline=None)
 @given(rows=st.lists(st.lists(CELL, min_size=2, max_size=2), max_size=12))
 def test_parts_of_a_csv_file_tile_it_and_end_with_records(folder: Path, rows: list[list[str]]) -> None:
     written = io.StringIO(newline="")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foretell.bootstrap import STREAMS
@@ -69,6 +69,7 @@ def _same(one: Any, other: Any) -> bool:
 
 @pytest.mark.parametrize("signature", [NUMBERS, MIXED, SWITCHES], ids=["numbers", "mixed", "switches"])
 @pytest.mark.parametrize("extra", [False, True])
+@settings(deadline=None)
 @given(data=st.data())
 def test_what_the_fast_way_takes_the_explaining_way_reads_alike(signature: Signature, extra: bool, data: Any) -> None:
     header = [*(["own"] if extra else []), *signature.names]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foretell.codecs.stream.base import StreamLimits
@@ -36,6 +36,7 @@ PIECES = [b"a", b"bcd", b'"', b",", b"\r\n", b"\n", b"\xef\xbb\xbf", b"012345678
 NO_LINE = set(b'\r\n" \t\x0b\x0c\x1c\x1d\x1e\x1f\x85\xef')
 
 
+@settings(deadline=None)
 @given(
     body=st.lists(st.sampled_from(PIECES)).map(b"".join),
     places=st.lists(st.integers(0, 1000), max_size=8),
@@ -45,6 +46,7 @@ def test_where_the_bytes_are_cut_makes_no_difference(body: bytes, places: list[i
     assert chunks_of(cut(body, places), quoted=quoted) == chunks_of([body], quoted=quoted)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(min_size=1, max_size=10).filter(NO_LINE.isdisjoint)))
 def test_every_line_comes_out_once_and_in_order(lines: list[bytes]) -> None:
     chunks = chunks_of([b"\n".join(lines)], quoted=False)
