@@ -24,11 +24,8 @@ def test_every_line_of_the_page_gives_what_the_page_says(tmp_path: Path) -> None
     shown = 0
     with serving(["models"], tmp_path) as server, notebook(tmp_path) as cells:
         for step in steps(PAGE):
-            run = (
-                cells.run(step.code, server.port)
-                if step.language == "python"
-                else shell(step.code, tmp_path, server.port)
-            )
+            in_python = step.language == "python"
+            run = cells.run(step.code, server.port) if in_python else shell(step.code, tmp_path, server.port)
             if step.shown is not None:
                 shown += 1
                 found = difference(step.shown, run)
