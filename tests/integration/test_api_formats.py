@@ -47,7 +47,7 @@ BARE = (*ALL[:3], ArrowCodec("no_such_library"), ParquetCodec("no_such_library")
 
 @pytest.fixture
 def api() -> Iterator[Api]:
-    models = {
+    models: dict[str, Any] = {
         "shop": Shop(),
         "price": Price(),
         "both": Picture(),
