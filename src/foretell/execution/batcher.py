@@ -37,6 +37,8 @@ class Batcher:
         self._queue: deque[Call] = deque()
         self._broken: deque[list[Call]] = deque()
         self.waiting_rows = 0
+        self.width = 1
+        """How many batches run at a time."""
         self._pace = Pace(self._max_rows, call_ms)
         self._running_rows = 0
         self._taken_s = self._swept_s = 0.0
@@ -114,7 +116,8 @@ class Batcher:
         self._running_rows -= rows
         if run is not None:
             ended_s = run.started_s + run.duration_s
-            self._pace.ran(rows, max(ended_s - self._ended_s, 0.0) if self._backlogged else run.duration_s)
+            since_s = max(ended_s - self._ended_s, 0.0) * self.width
+            self._pace.ran(rows, since_s if self._backlogged else run.duration_s)
             self._ended_s = ended_s
         self._backlogged = run is not None and bool(self)
 

@@ -75,8 +75,9 @@ class HostedExecutor:
         return self._batcher.waiting_rows
 
     def prospect(self, rows: int) -> Prospect:
+        self._batcher.width = max(1, len(self._links))
         alone = self._batcher.prospect(rows, time.monotonic())
-        wait_s = alone.wait_s / max(1, len(self._links))
+        wait_s = alone.wait_s / self._batcher.width
         return Prospect(wait_s, wait_s + alone.answer_s - alone.wait_s)
 
     def to_document(self) -> dict[str, Any]:
