@@ -1,6 +1,6 @@
 # Each target does all its own set-up; what it needs of the machine is Python 3.11 to 3.14 with venv, and make.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test torture check bench docs reference lock clean examples
+.PHONY: help setup serve test torture check bench bench-peers docs reference lock clean examples
 .DELETE_ON_ERROR:
 
 PY      := .venv/bin/python
@@ -11,7 +11,7 @@ ARGS    ?=
 WORKERS ?= 2
 
 help: ## What there is
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 18
 
 $(SERVE): requirements/serve.txt pyproject.toml tools/install.py
 	@python=$$(tools/find-python.sh) && "$$python" tools/install.py serve
@@ -46,6 +46,9 @@ check: $(DEV) ## Style, types, layers, documentation
 
 bench: $(DEV) ## Measure, beside the empty ASGI application and the tutorial app (ARGS="--quick", ARGS="--only singles")
 	@$(PY) -m benchmarks $(ARGS)
+
+bench-peers: $(DEV) ## Measure other model servers, each in an environment of its own (ARGS="--only litserve")
+	@$(PY) -m benchmarks.peers $(ARGS)
 
 docs: $(DEV) ## The documentation as a site, in site/
 	@.venv/bin/zensical build --clean

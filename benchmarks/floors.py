@@ -63,7 +63,7 @@ FLOORS = (
     Floor(
         "batch 1,000 × 30 / plain loop",
         ">=",
-        0.9,
+        1.2,
         ratio("per_s", "batch/lane/1000x30/c4", "batch/plain-loop/1000x30"),
     ),
     Floor(

@@ -14,8 +14,14 @@ COLUMNS = {
     "per_s": ("per second", "{:,.0f}"),
     "p50_ms": ("p50 ms", "{:.2f}"),
     "p99_ms": ("p99 ms", "{:.2f}"),
+    "offered_per_s": ("offered", "{:,.0f}"),
+    "refused_ms": ("refusal ms", "{:.1f}"),
+    "refused_share": ("refused", "{:.0%}"),
+    "failed": ("failed", "{:,.0f}"),
+    "behind_ms": ("behind ms", "{:.1f}"),
     "cpu_us": ("CPU µs each", "{:.1f}"),
     "start_s": ("seconds", "{:.2f}"),
+    "growth_mib": ("MiB more", "{:.0f}"),
     "memory_mib": ("MiB", "{:.0f}"),
 }
 

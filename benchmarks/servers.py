@@ -46,11 +46,17 @@ class Recipe:
         return Recipe(f"tutorial app, {model.stem}", command, {"TUTORIAL_MODEL": str(model)}, "/openapi.json")
 
     @staticmethod
-    def foretell(repository: Path, workers: int = 1, default: str = "iris") -> Recipe:
-        """`foretell serve` with everything on: validation, ids, one JSON log line per request, the lane."""
+    def foretell(
+        repository: Path, workers: int = 1, default: str = "iris", settings: Mapping[str, str] | None = None
+    ) -> Recipe:
+        """`foretell serve` with everything on: validation, ids, one JSON log line per request, the lane.
+
+        ``settings`` are more of them, by their environment variables.
+        """
         command = [*FORETELL, "serve", str(repository), "--port", "{port}"]
         command += ["--default-model", default, "--workers", str(workers)]
-        return Recipe(f"foretell, {workers} workers", command, {"FORETELL_LOG__FORMAT": "json"}, "/health/ready")
+        environment = {"FORETELL_LOG__FORMAT": "json", **(settings or {})}
+        return Recipe(f"foretell, {workers} workers", command, environment, "/health/ready")
 
     @staticmethod
     def ordinary(repository: Path) -> Recipe:

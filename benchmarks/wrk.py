@@ -48,6 +48,8 @@ class Load:
     body: bytes
     connections: int
     many_headers: bool = False
+    content_type: str = "application/json"
+    accept: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,9 @@ def drive(load: Load, seconds: int, core: int | None) -> Outcome:
     with tempfile.TemporaryDirectory(prefix="foretell-wrk-") as folder:
         body, script = Path(folder, "body"), Path(folder, "post.lua")
         body.write_bytes(load.body)
-        headers = {"Content-Type": "application/json", **(ORDINARY_HEADERS if load.many_headers else {})}
+        headers = {"Content-Type": load.content_type, **(ORDINARY_HEADERS if load.many_headers else {})}
+        if load.accept is not None:
+            headers["Accept"] = load.accept
         lines = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items())
         script.write_text(SCRIPT.format(body=body, headers=lines))
         command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--latency", "--timeout", "10s"]

@@ -32,7 +32,7 @@ def batches(bench: Bench, stack: ExitStack) -> list[Case]:
         "tutorial/1000x30": (tutorial_wide.url("/api/v1/predict/batch"), wide),
     }
     cases = [
-        in_rows(bench.load(f"batch/{name}/c{connections}", Load(url, body, connections)))
+        in_rows(bench.load(f"batch/{name}/c{connections}", Load(url, body, connections)), ROWS)
         for connections in bench.connections(1, 4)
         for name, (url, body) in asked.items()
     ]
@@ -41,12 +41,12 @@ def batches(bench: Bench, stack: ExitStack) -> list[Case]:
     return cases
 
 
-def in_rows(case: Case) -> Case:
-    """The case with its rate in rows instead of requests."""
+def in_rows(case: Case, rows: int) -> Case:
+    """The case with its rate in rows instead of requests, of which each has so many."""
 
     def measure() -> Figures:
         figures = case.measure()
-        return {**figures, "per_s": figures["per_s"] * ROWS}
+        return {**figures, "per_s": figures["per_s"] * rows}
 
     return Case(case.key, measure)
 

@@ -50,7 +50,7 @@ def refusal(prospect: Prospect, remaining_s: float, max_queue_s: float) -> Reque
     if prospect.answer_s * MARGIN > remaining_s:
         why = f"an answer would take about {prospect.answer_s:.2g} s and this request has {remaining_s:.2g} s left"
     else:
-        why = f"a request would wait about {wait_s:.2g} s for its turn, longer than this server lets one wait"
+        why = f"a request would wait about {wait_s:.2g} s on account of others, longer than this server lets one wait"
     return QueueFull(
         f"The model has more to do than it can: {why}. Try again later, or ask another instance.",
         retry_after_s=whole_seconds(wait_s),
@@ -112,14 +112,17 @@ class Pace:
         known of a model that hangs. The call that the rows will be in may fill up while they wait: to the size of the
         one before, it is assumed.
         """
+        own_s = self.span_s(rows)
+        if not (ahead or running):
+            return Prospect(0.0, own_s)
         rest_s = 0.0
         if running:
             over_s = elapsed_s - self.call_s(running)
             rest_s = elapsed_s if over_s > STUCK_S else max(-over_s, 0.0)
-        full_s = self.call_s(self._max_rows)
         calls, rest = divmod(ahead + rows, self._max_rows)
         last_s = self.call_s(max(rest, self._last_rows)) if rest else 0.0
-        return Prospect(rest_s + ahead // self._max_rows * full_s, rest_s + calls * full_s + last_s)
+        answer_s = rest_s + calls * self.call_s(self._max_rows) + last_s
+        return Prospect(max(answer_s - own_s, 0.0), answer_s)
 
 
 def _between(below: tuple[float, float], above: tuple[float, float], rows: int) -> float:

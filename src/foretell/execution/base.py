@@ -24,9 +24,10 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Prospect:
-    """What a call would meet if it were submitted now, in estimated seconds: until its turn, and until its answer.
+    """What a call would meet if it were submitted now, in estimated seconds.
 
-    A model that has nothing to do has a ``wait_s`` of 0, whatever it costs.
+    ``answer_s`` passes until its answer; ``wait_s`` of that is on account of others, before it or in the same call. A
+    model that has nothing to do has a ``wait_s`` of 0, whatever it costs.
     """
 
     wait_s: float

@@ -54,6 +54,8 @@ class Choice:
 
 HOSTED_ROWS = 1024
 """Most rows of one call of a hosted model, which holds up nobody but those who wait for the same model."""
+HOSTED_CALLS = 20
+"""How many times as long as in the loop such a call may take."""
 
 
 def choose(
@@ -69,7 +71,7 @@ def choose(
     single_ms = costs.call_ms[min(costs.call_ms)]
     lag_ms = costs.loop_lag_ms
     if wanted == "hosted":
-        return Choice(wanted, HOSTED_ROWS, "hosted by setting, or because its runtime is")
+        return Choice(wanted, _hosted_rows(costs, max_call_ms), "hosted by setting, or because its runtime is")
     if wanted != "auto":
         return Choice(wanted, _rows_within(costs, max_call_ms), f"{wanted} by setting")
     if lag_ms is None or single_ms <= 10 * _THREAD_HOP_MS:
@@ -80,9 +82,20 @@ def choose(
         return Choice("threaded", max(costs.call_ms) * 4, reason)
     if can_host and single_ms > max_call_ms:
         reason = f"a call takes {single_ms:.2f} ms, which would hold up the loop even from a thread ({lag_ms:.2f} ms)"
-        return Choice("hosted", HOSTED_ROWS, reason)
+        return Choice("hosted", _hosted_rows(costs, max_call_ms), reason)
     reason = f"a call takes {single_ms:.2f} ms, but from a thread it delays the loop by {lag_ms:.2f} ms"
     return Choice("direct", _rows_within(costs, max_call_ms), reason)
+
+
+def _hosted_rows(costs: Costs, max_call_ms: float) -> int:
+    """As many rows as fit into some hundred milliseconds.
+
+    A model that takes as long for each row of many as for one gains nothing by larger calls, and whoever comes while
+    one runs waits for all of it. Where only one row could be measured, many may well cost what one does.
+    """
+    if len(costs.call_ms) < 2:
+        return HOSTED_ROWS
+    return min(HOSTED_ROWS, _rows_within(costs, HOSTED_CALLS * max_call_ms))
 
 
 def _rows_within(costs: Costs, max_call_ms: float) -> int:

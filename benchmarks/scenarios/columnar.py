@@ -1,0 +1,64 @@
+"""Batches of 10,000 rows in columnar formats and in JSON, beside the model in a loop without any server."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from contextlib import ExitStack
+
+import numpy as np
+
+from benchmarks.bench import Bench, Case, Figures
+from benchmarks.machine import ROOT, pinned
+from benchmarks.scenarios.batches import in_rows
+from benchmarks.servers import Recipe
+from benchmarks.wrk import Load
+
+ROWS = 10_000
+NPY, ARROW = "application/x-npy", "application/vnd.apache.arrow.stream"
+SETTINGS = {"FORETELL_LIMITS__MAX_BATCH_ROWS": str(ROWS)}
+PATH = "/api/v1/models/breast-cancer/predict/batch"
+
+
+def columnar(bench: Bench, stack: ExitStack) -> list[Case]:
+    models = bench.models
+    rows = np.array([models.tumour_rows[i % len(models.tumour_rows)] for i in range(ROWS)])
+    server = bench.start(stack, Recipe.foretell(models.repository, settings=SETTINGS))
+    url = server.url(PATH)
+    loads = {
+        "json": Load(url, models.batch(models.tumour_rows, ROWS), 2),
+        "npy": Load(url, npy(rows), 2, content_type=NPY, accept=NPY),
+        "arrow": Load(url, arrow(rows, models.tumour_columns), 2, content_type=ARROW, accept=ARROW),
+    }
+    cases = [in_rows(bench.load(f"columnar/{name}/10000x30", load), ROWS) for name, load in loads.items()]
+    return [*cases, model_loop(bench, rows)]
+
+
+def npy(rows: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, rows)
+    return buffer.getvalue()
+
+
+def arrow(rows: np.ndarray, names: list[str]) -> bytes:
+    import pyarrow as pa
+
+    batch = pa.RecordBatch.from_arrays([pa.array(column) for column in rows.T], names=names)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def model_loop(bench: Bench, rows: np.ndarray) -> Case:
+    path = bench.folder / "columnar.npy"
+    np.save(path, rows)
+    command = [sys.executable, "-m", "benchmarks.baselines.model_loop", str(bench.models.forest), str(path)]
+
+    def measure() -> Figures:
+        place = pinned([*command, str(bench.seconds)], bench.cores.server)
+        run = subprocess.run(place, cwd=ROOT, capture_output=True, text=True, check=True)
+        return {"per_s": float(run.stdout)}
+
+    return Case("columnar/model-loop/10000x30", measure)
