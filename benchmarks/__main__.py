@@ -15,7 +15,7 @@ from benchmarks.bench import Bench, Results, run
 from benchmarks.floors import FLOORS
 from benchmarks.machine import ROOT, Cores, Machine, MissingToolError, require_tools
 from benchmarks.models import prepare
-from benchmarks.plot import draw
+from benchmarks.plot import draw, draw_overload
 from benchmarks.report import show
 from benchmarks.scenarios import SCENARIOS
 
@@ -76,9 +76,10 @@ def write(results: Results, options: argparse.Namespace, console: Console) -> No
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(document, indent=2) + "\n")
     console.print(f"Written: {target.relative_to(options.output)}")
-    picture = options.output / "docs" / "assets" / "performance.svg"
-    if draw(results, picture):
-        console.print(f"Written: {picture.relative_to(options.output)}")
+    assets = options.output / "docs" / "assets"
+    for picture, drawn in ((assets / "performance.svg", draw), (assets / "overload.svg", draw_overload)):
+        if drawn(results, picture):
+            console.print(f"Written: {picture.relative_to(options.output)}")
 
 
 if __name__ == "__main__":

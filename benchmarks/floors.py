@@ -39,6 +39,12 @@ def difference(figure: str, one: str, other: str) -> Callable[[Results], float]:
     return lambda results: results[one][figure] - results[other][figure]
 
 
+def goodput(results: Results) -> float:
+    """Of the highest goodput at any load, what is left at five times too much."""
+    return results["overload/x5"]["per_s"] / max(row["per_s"] for key, row in results.items() if "overload/x" in key)
+
+
+MODEL_LOOP = "columnar/model-loop/10000x30"
 V1, V2, EMPTY, TUTORIAL = "single/lane/iris-v1", "single/lane/iris-v2", "single/empty", "single/tutorial/iris"
 FOREST, TUTORIAL_FOREST = "single/lane/forest", "single/tutorial/forest"
 
@@ -127,5 +133,11 @@ FLOORS = (
         1.5,
         ratio("p99_ms", "isolation/iris/beside-spinning-host", "isolation/iris/beside-spinning-process"),
     ),
+    Floor("NPY 10,000 × 30 / the model alone", ">=", 0.85, ratio("per_s", "columnar/npy/10000x30", MODEL_LOOP)),
+    Floor("Arrow 10,000 × 30 / the model alone", ">=", 0.85, ratio("per_s", "columnar/arrow/10000x30", MODEL_LOOP)),
+    Floor("goodput of 500/s offered 5 × / the most", ">=", 0.8, goodput),
+    Floor("refused in, ms", "<=", 50, lambda results: results["overload/x5"]["refused_ms"]),
+    Floor("p50 five seconds after / before", "<=", 1.5, ratio("p50_ms", "overload/after", "overload/x0.5")),
+    Floor("a stream of CSV, MiB more", "<=", 100, lambda results: results["stream/csv"]["growth_mib"]),
     Floor("first prediction / bare imports", "<=", 1.35, ratio("start_s", "start/foretell", "start/imports")),
 )

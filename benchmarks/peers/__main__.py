@@ -1,4 +1,4 @@
-"""`make bench-peers`: builds what is missing, asks each peer the same rows, and writes benchmarks/results/peers.json."""
+"""`make bench-peers`: builds what is missing, asks all the same rows, and writes benchmarks/results/peers.json."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from benchmarks.peers.peer import PEERS, Rows
 from benchmarks.report import figures
 from benchmarks.scenarios.batches import in_rows
 from benchmarks.servers import NotStartedError, Recipe, Server
-from benchmarks.wrk import Load, LoadError
+from benchmarks.wrk import Load, LoadError, drive
 
 ROWS = 1000
 OURS, TUTORIAL = "foretell", "tutorial"
@@ -89,6 +89,8 @@ def scenario(name: str, how: Recipe, single: tuple[str, bytes], batch: tuple[str
 
     def cases(bench: Bench, stack: ExitStack) -> list[Case]:
         server: Server = bench.start(stack, how)
+        for path, body in (single, batch):  # the first answers of some take seconds
+            drive(Load(server.url(path), body, 4), 2, None)
         singles = [
             bench.load(f"{name}/single/c{count}", Load(server.url(single[0]), single[1], count))
             for count in bench.connections(1, 16, 64)

@@ -1,4 +1,4 @@
-"""BentoML, as its documentation has it, with batches: served by `bentoml serve bentoml_app:Iris`; PEER_FOLDER has the model."""
+"""BentoML, as its documentation has it, with batches: `bentoml serve bentoml_app:Iris`; the model is in PEER_FOLDER."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import joblib
 import numpy as np
 
 
-@bentoml.service(workers=1)  # type: ignore[untyped-decorator]  # its library is in the peer's environment only
+@bentoml.service(workers=1)
 class Iris:
     def __init__(self) -> None:
         self.model = joblib.load(Path(os.environ["PEER_FOLDER"]) / "iris.joblib")

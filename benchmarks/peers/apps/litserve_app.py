@@ -17,7 +17,7 @@ class Iris(litserve.LitAPI):  # type: ignore[misc]  # its library is in the peer
     def setup(self, device: str) -> None:  # noqa: ARG002
         self.model = joblib.load(Path(sys.argv[1]) / "iris.joblib")
 
-    def decode_request(self, request: dict[str, Any]) -> Any:
+    def decode_request(self, request):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201  # LitServe would read them
         return np.atleast_2d(np.array(request["features"], dtype=np.float64))
 
     def batch(self, inputs: list[Any]) -> Any:
@@ -36,4 +36,4 @@ class Iris(litserve.LitAPI):  # type: ignore[misc]  # its library is in the peer
 
 if __name__ == "__main__":
     api = Iris(max_batch_size=64, batch_timeout=0.0)
-    litserve.LitServer(api, accelerator="cpu").run(port=int(sys.argv[2]), generate_client_file=False)
+    litserve.LitServer(api, accelerator="cpu").run(host="127.0.0.1", port=int(sys.argv[2]), generate_client_file=False)

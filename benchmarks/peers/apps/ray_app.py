@@ -12,7 +12,7 @@ import numpy as np
 from ray import serve
 
 
-@serve.deployment(num_replicas=1, max_ongoing_requests=256)  # type: ignore[untyped-decorator]
+@serve.deployment(num_replicas=1, max_ongoing_requests=256)
 class Iris:
     def __init__(self, folder: str) -> None:
         self.model = joblib.load(Path(folder) / "iris.joblib")
@@ -25,6 +25,6 @@ class Iris:
 
 if __name__ == "__main__":
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[2])})
-    serve.run(Iris.bind(sys.argv[1]), route_prefix="/predict")
+    serve.run(Iris.bind(sys.argv[1]), route_prefix="/predict")  # type: ignore[attr-defined]  # the decorator adds it
     while True:
         time.sleep(3600)
