@@ -228,3 +228,28 @@ def _written(header: Sequence[str] | None, rows: Sequence[Sequence[Any]]) -> str
         writer.writerow(header)
     writer.writerows(["" if value is None else value for value in row] for row in rows)
     return text.getvalue()
+
+
+def test_many_lines_are_read_in_parts_and_are_one_body() -> None:
+    signature = Signature((Column("a"), Column("b")))
+    limits = BodyLimits(max_rows=100_000)
+    decoders = ndjson.compile(signature, limits)
+    assert decoders is not None
+    rows = [[float(index), -0.5] for index in range(60_000)]
+    inputs = decoders.batch(bodies.ndjson(rows))
+    assert inputs is not None
+    assert same(inputs, bind(ndjson.parse(bodies.ndjson(rows), True, limits, {}), signature, limits, "m v1"))
+    assert decoders.batch(bodies.ndjson([*rows, ["x", 1]])) is None
+
+
+def test_lines_of_a_model_without_a_fast_way_have_none() -> None:
+    assert ndjson.compile(Signature(tensors=(Tensor("x", "float32", (-1, 2)),)), LIMITS) is None
+
+
+def test_rows_are_written_a_line_each() -> None:
+    columns: dict[str, Any] = {"prediction": np.array([1, 2]), "class_name": ["a", "é"], "l": ([1], [2.5])}
+    body = ndjson.write(Answers(lambda: columns, lambda: None))
+    assert bodies.rows_of(body, bodies.NDJSON) == [
+        {"prediction": 1, "class_name": "a", "l": [1]},
+        {"prediction": 2, "class_name": "é", "l": [2.5]},
+    ]
