@@ -93,8 +93,8 @@ def test_dictionaries_of_texts_and_numbers(codec: Codec, write: Any) -> None:
 
 
 def test_a_null_in_a_dictionary_is_a_null() -> None:
-    encoded = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), pa.array(["a", None]))
-    assert column(arrow_codec, stream, encoded, ColumnType.CATEGORY, nullable=True) == ["a", None, "a"]
+    encoded = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0, None]), pa.array(["a", None]))
+    assert column(arrow_codec, stream, encoded, ColumnType.CATEGORY, nullable=True) == ["a", None, "a", None]
     encoded = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0]), pa.array([1.5, None]))
     assert column(arrow_codec, stream, encoded, ColumnType.FLOAT, nullable=True) == [1.5, None, 1.5]
 
