@@ -14,6 +14,7 @@ COLUMNS = {
     "per_s": ("per second", "{:,.0f}"),
     "p50_ms": ("p50 ms", "{:.2f}"),
     "p99_ms": ("p99 ms", "{:.2f}"),
+    "max_ms": ("longest ms", "{:.1f}"),
     "offered_per_s": ("offered", "{:,.0f}"),
     "refused_ms": ("refusal ms", "{:.1f}"),
     "refused_share": ("refused", "{:.0%}"),

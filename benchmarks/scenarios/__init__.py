@@ -9,6 +9,7 @@ from benchmarks.scenarios.columnar import columnar
 from benchmarks.scenarios.hosted import hosted, isolation
 from benchmarks.scenarios.idle import memory
 from benchmarks.scenarios.interference import interference
+from benchmarks.scenarios.large import large
 from benchmarks.scenarios.overload import overload
 from benchmarks.scenarios.singles import singles
 from benchmarks.scenarios.sizes import sizes
@@ -20,6 +21,7 @@ SCENARIOS: dict[str, Scenario] = {
     "singles": singles,
     "batches": batches,
     "sizes": sizes,
+    "large": large,
     "columnar": columnar,
     "stream": stream,
     "workers": workers,

@@ -17,7 +17,7 @@ from benchmarks.wrk import Load
 
 ROWS = 10_000
 NPY, ARROW = "application/x-npy", "application/vnd.apache.arrow.stream"
-SETTINGS = {"FORETELL_LIMITS__MAX_BATCH_ROWS": str(ROWS)}
+SETTINGS = {"FORETELL_LIMITS__MAX_BATCH_ROWS": str(ROWS), "FORETELL_LIMITS__MAX_WAITING_ROWS": str(8 * ROWS)}
 PATH = "/api/v1/models/breast-cancer/predict/batch"
 
 
