@@ -17,7 +17,7 @@ PATH = "/api/v1/models/iris/versions/v1/predict/stream"
 
 
 def stream(bench: Bench, stack: ExitStack) -> list[Case]:
-    server = bench.start(stack, Recipe.foretell(bench.models.iris_only), pin=False)
+    server = bench.start(stack, Recipe.foretell(bench.models.repository), pin=False)
     rows = QUICK_ROWS if bench.quick else ROWS
     names, row = bench.models.iris_columns, bench.models.iris_rows[0]
     line = ",".join(map(str, row))
@@ -41,8 +41,8 @@ def measure(server: Server, rows: int, media_type: str, head: str, line: str) ->
         received, looked_s, tail = 0, started_s, b""
         while not tail.endswith(b"\r\n0\r\n\r\n"):
             data = connection.recv(1 << 20)
-            if not data:
-                raise RuntimeError(f"the stream broke off after {received} bytes: {tail[-200:]!r}")
+            if not data or (not received and not data.startswith(b"HTTP/1.1 200 ")):
+                raise RuntimeError(f"the stream broke off after {received} bytes: {(tail + data)[-400:]!r}")
             received += len(data)
             tail = (tail + data)[-512:]
             if time.perf_counter() - looked_s > 0.5:

@@ -25,7 +25,7 @@ from foretell.inference.service import Ask, InferenceService, Prediction
 from foretell.lifecycle.catalog import Catalog
 from foretell.lifecycle.servable import Servable
 
-TURN_S = 0.004
+TURN_S = 0.002
 UNWATCHED_S = 0.01
 UNWATCHED_BYTES = 64 * 1024
 CSV_HEADER = f"{CSV}; charset=utf-8; header=present"
