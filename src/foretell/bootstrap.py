@@ -29,6 +29,7 @@ from foretell.codecs.csv import codec as csv_codec
 from foretell.codecs.json import codec as json_codec
 from foretell.codecs.json import ndjson_codec
 from foretell.codecs.npy import codec as npy_codec
+from foretell.codecs.stream.arrow import ArrowFormat
 from foretell.codecs.stream.base import StreamFormat
 from foretell.codecs.stream.csv import CsvFormat
 from foretell.codecs.stream.ndjson import NdjsonFormat
@@ -59,7 +60,7 @@ from foretell.wire.tested import TESTED_UVICORN, lane_supported
 
 CLOSE_S = 3.0
 CODECS: tuple[Codec, ...] = (json_codec, csv_codec, ndjson_codec, arrow_codec, parquet_codec, npy_codec)
-STREAMS: tuple[StreamFormat, ...] = (NdjsonFormat(json_codec), CsvFormat(csv_codec))
+STREAMS: tuple[StreamFormat, ...] = (NdjsonFormat(json_codec), CsvFormat(csv_codec), ArrowFormat())
 
 _log = structlog.get_logger("foretell")
 

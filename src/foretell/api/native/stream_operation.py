@@ -15,7 +15,7 @@ Rows are answered while they come: read the answer while you send. Any of the fo
 nothing.
 JSON lines end with a `summary`. A stream that could not be answered to its end is broken off, never ended in order.
 """
-_FORMATS = ("application/x-ndjson", "text/csv")
+_FORMATS = ("application/x-ndjson", "text/csv", "application/vnd.apache.arrow.stream")
 _PARAMETERS: list[Schema] = [
     {
         "name": "on_error",

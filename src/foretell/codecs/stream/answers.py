@@ -19,7 +19,7 @@ Cell = Callable[[Any], bytes]
 
 def json_cell(value: Any) -> bytes:
     """A value as JSON."""
-    return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
+    return orjson.dumps(value, default=str, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_UTC_Z)
 
 
 def csv_cell(value: Any) -> bytes:
@@ -30,7 +30,11 @@ def csv_cell(value: Any) -> bytes:
         return b"true" if value else b"false"
     if isinstance(value, int | float):
         return json_cell(value)
-    return csv_text(value) if isinstance(value, str) else csv_text(json_cell(value).decode())
+    if isinstance(value, str):
+        return csv_text(value)
+    text = json_cell(value).decode()
+    # moments, and whatever else JSON has only as text
+    return csv_text(text[1:-1] if text.startswith('"') else text)
 
 
 def csv_text(text: str) -> bytes:

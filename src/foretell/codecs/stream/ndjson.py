@@ -283,4 +283,4 @@ def _objects(columns: Mapping[str, Sequence[Any]], count: int) -> list[bytes]:
     if not names:
         return [b'{"line":null'] * count
     rows = zip(*columns.values(), strict=True)
-    return [orjson.dumps(dict(zip(names, row, strict=True)), option=orjson.OPT_UTC_Z)[:-1] for row in rows]
+    return [orjson.dumps(dict(zip(names, row, strict=True)), default=str, option=orjson.OPT_UTC_Z)[:-1] for row in rows]

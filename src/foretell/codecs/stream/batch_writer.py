@@ -1,0 +1,174 @@
+"""Answered rows as Arrow record batches: the input's own columns with their own types, and the answer's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import orjson
+
+from foretell.codecs.stream.base import Answered, Layout, OnError, Summary, answer_names, kept_rows
+from foretell.codecs.stream.batches import Batch, arrow_type
+from foretell.core.signature import Output
+from foretell.core.values import Outputs
+
+SUMMARY = b"foretell.summary"
+"""The key of the summary, in the metadata of a last batch without rows."""
+_END = b"\xff\xff\xff\xff\0\0\0\0"
+
+
+class ArrowWriter:
+    """See ``base.Writer``."""
+
+    def __init__(self, output: Output, on_error: OnError, *, summary: bool, begun: bool = False) -> None:
+        self._output = output
+        self._on_error = on_error
+        self._summary = summary
+        self._begun = begun
+        self._schema: Any = None
+
+    def write(self, answered: Answered, layout: Layout) -> bytes:
+        import pyarrow as pa
+
+        own = self._own(answered, layout)
+        names, arrays = list(own), list(own.values())
+        answers = self._answers(answered)
+        if self._on_error == "skip" and answered.faults:
+            kept = pa.array(list(kept_rows(answered, "skip")), pa.int64())
+            arrays = [array.take(kept) for array in arrays]
+            answers = {name: array.take(kept) for name, array in answers.items()}
+        batch = pa.record_batch([*arrays, *answers.values()], names=[*names, *answers])
+        self._schema = batch.schema
+        return self._head() + batch.serialize().to_pybytes() if batch.num_rows else self._head()
+
+    def end(self, summary: Summary, layout: Layout | None) -> bytes:
+        if layout is None or not summary.complete:
+            return b""
+        if self._schema is None:
+            self._schema = self._empty(layout)
+        return self._head() + (self._told(summary) if self._summary else b"") + _END
+
+    def _head(self) -> bytes:
+        if self._begun:
+            return b""
+        self._begun = True
+        head: bytes = self._schema.serialize().to_pybytes()
+        return head
+
+    def _told(self, summary: Summary) -> bytes:
+        """The summary as a batch without rows."""
+        import pyarrow as pa
+
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self._schema) as writer:
+            empty = pa.RecordBatch.from_pylist([], self._schema)
+            writer.write_batch(empty, custom_metadata={SUMMARY: orjson.dumps(summary.to_document())})
+        written: bytes = sink.getvalue().to_pybytes()
+        return written[self._schema.serialize().size : -len(_END)]
+
+    def _empty(self, layout: Layout) -> Any:
+        import pyarrow as pa
+
+        fields = [pa.field(name, arrow_type(kind)) for name, kind in layout.columns.items()]
+        return pa.schema([*fields, *(pa.field(name, kind) for name, kind in self._types().items())])
+
+    def _types(self) -> dict[str, Any]:
+        """The answer's columns and their types."""
+        import pyarrow as pa
+
+        output = self._output
+        found: dict[str, Any] = {}
+        for name in answer_names(output):
+            if name == "prediction" and output.several:
+                found |= {f"prediction_{each}": _prediction_type(output) for each in output.names}
+            else:
+                plain = pa.float64() if name == "confidence" else pa.string()
+                found[name] = _prediction_type(output) if name == "prediction" else plain
+        if self._on_error == "null":
+            found["error"] = pa.string()
+        return found
+
+    def _own(self, answered: Answered, layout: Layout) -> Mapping[str, Any]:
+        import pyarrow as pa
+
+        own = answered.chunk.own
+        if isinstance(own, Batch):
+            columns = zip(own.batch.schema.names, own.batch.columns, strict=True)
+            # a dictionary holds for the batches of one stream; texts as they are hold for parts of one, too
+            return {
+                name: column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+                for name, column in columns
+            }
+        values, absent = own.columns(), [None] * answered.chunk.count
+        return {name: _array(values.get(name, absent), arrow_type(kind)) for name, kind in layout.columns.items()}
+
+    def _answers(self, answered: Answered) -> dict[str, Any]:
+        import pyarrow as pa
+
+        count, faults = answered.chunk.count, answered.faults
+        right = np.ones(count, dtype=np.bool_)
+        right[list(faults)] = False
+        places = np.full(count, -1)
+        places[right] = np.arange(int(right.sum()))
+        taken = pa.array(places, mask=~right)
+        found: dict[str, Any] = {}
+        columns = _values(answered.outputs, self._output)
+        for name, kind in self._types().items():
+            if name == "error":
+                found[name] = pa.array([faults.get(row) for row in range(count)], kind)
+            elif answered.outputs is None:
+                found[name] = pa.nulls(count, kind)
+            else:
+                found[name] = _array(columns[name], kind).take(taken)
+        return found
+
+
+def _prediction_type(output: Output) -> Any:
+    import pyarrow as pa
+
+    if output.kind == "regression":
+        return pa.float64()
+    kinds = {type(label) for label in output.classes or ()}
+    for kind, arrow in ((bool, pa.bool_()), (int, pa.int64()), (float, pa.float64())):
+        if kinds == {kind}:
+            return arrow
+    return pa.string()
+
+
+def _values(outputs: Outputs | None, output: Output) -> dict[str, Sequence[Any]]:
+    """The answers by column."""
+    if outputs is None:
+        return {}
+    listed = outputs.listed
+    found: dict[str, Sequence[Any]] = {"prediction": listed.predictions}
+    if output.several:
+        by_output = zip(*listed.predictions, strict=True)
+        found |= {f"prediction_{name}": list(each) for name, each in zip(output.names, by_output, strict=True)}
+    none: list[Any] = [None] * outputs.count
+    return {"class_name": listed.class_names or none, "confidence": listed.confidences or none, **found}
+
+
+def _array(values: Sequence[Any], kind: Any) -> Any:
+    """Values as an array of a type; null where one does not fit, text where texts are wanted."""
+    import pyarrow as pa
+
+    if pa.types.is_string(kind):
+        return pa.array([None if value is None else _text(value) for value in values], kind)
+    try:
+        return pa.array(values, kind)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return pa.array([_fitting(value, kind) for value in values], kind)
+
+
+def _fitting(value: Any, kind: Any) -> Any:
+    import pyarrow as pa
+
+    try:
+        return pa.scalar(value, kind).as_py()
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value, default=str).decode()
