@@ -19,7 +19,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from foretell.cli.main import cli
-from foretell.cli.scoring import parts, work
+from foretell.cli.scoring import column_files, parts, work
 from foretell.cli.scoring import run as run_module
 from foretell.cli.scoring.answering import answer
 from foretell.cli.scoring.local import LocalAnswerer, ScoringFailed
@@ -263,6 +263,100 @@ def test_a_bar_on_a_terminal_shows_rows_a_second(models: Path, folder: Path, mon
     monkeypatch.setenv("FORCE_COLOR", "1")
     said = score("in.csv", "out.csv", "--models", str(models), "--processes", "1")
     assert "rows/s" in said
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("in.csv", "out.parquet"),
+        ("in.csv", "out.arrow"),
+        ("in.parquet", "out.parquet"),
+        ("in.parquet", "out.csv"),
+        ("in.arrow", "out.ndjson"),
+        ("in.arrows", "out.arrows"),
+    ],
+)
+def test_files_of_columns_go_in_and_come_out(models: Path, folder: Path, source: str, target: str) -> None:
+    lines = flowers(folder / "in.csv", bad=(5,))
+    if source != "in.csv":
+        names = ["id", *specimen("sklearn-iris-named").X.columns]
+        cells = [None if line[2] == "oops" else [line[0], *map(float, line[1:])] for line in lines]
+        rows = [dict(zip(names, row, strict=True)) if row else {"id": "n5"} for row in cells]
+        write_columns(folder / source, rows, names)
+    said = score(source, target, "--models", str(models), "--processes", "1", code=3)
+    assert said.startswith(f"{ROWS:,} rows") and "1 faulty" in said
+    found = read_rows(folder / target)
+    right = [line for n, line in enumerate(lines) if n != 5]
+    assert [str(row["prediction"]) for n, row in enumerate(found) if n != 5] == expected(right)
+    assert [row["id"] for row in found] == [line[0] for line in lines]
+    assert found[5]["error"]
+
+
+def write_columns(path: Path, rows: list[dict[str, Any]], names: list[str]) -> None:
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    made = pa.table({name: [row.get(name) for row in rows] for name in names})
+    if path.suffix == ".parquet":
+        parquet.write_table(made, path, row_group_size=700)
+        return
+    opened = pa.ipc.new_file if path.suffix == ".arrow" else pa.ipc.new_stream
+    with opened(str(path), made.schema) as writer:
+        writer.write_table(made, max_chunksize=700)
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    if path.suffix == ".csv":
+        header, *records = answered(path)
+        return [dict(zip(header, record, strict=True)) for record in records]
+    if path.suffix == ".ndjson":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    pa = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    if path.suffix == ".parquet":
+        found: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    else:
+        opened = pa.ipc.open_file if path.suffix == ".arrow" else pa.ipc.open_stream
+        found = opened(pa.memory_map(str(path))).read_all().to_pylist()
+    return found
+
+
+def test_a_file_of_columns_in_many_parts_gives_the_same_bytes_after_a_stop(
+    models: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["id", *specimen("sklearn-iris-named").X.columns]
+    rows = [dict(zip(names, [line[0], *map(float, line[1:])], strict=True)) for line in flowers(folder / "in.csv")]
+    write_columns(folder / "in.parquet", rows, names)
+    monkeypatch.setattr(column_files, "LEAST_ROWS", 100)
+    monkeypatch.setattr(column_files, "PART_ROWS", 300)
+    command = ("in.parquet", "out.parquet", "--models", str(models), "--processes", "1")
+    score(*command)
+    whole = (folder / "out.parquet").read_bytes()
+    append, calls = work.Work.append, [0]
+
+    def stopped(self: work.Work, scored: Any) -> None:
+        append(self, scored)
+        calls[0] += 1
+        if calls[0] == 4:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(work.Work, "append", stopped)
+    score(*command, code=130)
+    score(*command)
+    assert (folder / "out.parquet").read_bytes() == whole
+    assert calls[0] == 3000 // 700 * 3 + 1 + (3000 % 700 + 299) // 300 - 1
+
+
+def test_files_of_columns_that_cannot_be_read_say_so(models: Path, folder: Path) -> None:
+    for name in ("in.parquet", "in.arrow"):
+        (folder / name).write_bytes(b"no such thing")
+        with pytest.raises(OperatorError, match="cannot be read as"):
+            score(name, "out.csv", "--models", str(models))
+    (folder / "empty.csv").write_text("")
+    score("empty.csv", "empty.parquet", "--models", str(models), "--processes", "1")
+    assert read_rows(folder / "empty.parquet") == []
+    flowers(folder / "in.csv", rows=3)
+    with pytest.raises(OperatorError, match="CSV and JSON lines are scored"):
+        score("in.csv", "out.parquet", "--server", "127.0.0.1:1", "--model", "sum")
 
 
 class Moody(Sum):

@@ -33,7 +33,10 @@ class OnBadRow(StrEnum):
 
 
 def score(
-    source: Annotated[Path, typer.Argument(metavar="INPUT", help="The rows: .csv, .ndjson or .jsonl.")],
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="INPUT", help="The rows: .csv, .ndjson, .jsonl, .parquet, .arrow, .feather or .arrows."),
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUTPUT", help="Where rows and answers go, in any of the formats.")],
     *,
     model: Annotated[

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from foretell.cli.scoring.formats import format_of
+from foretell.cli.scoring.column_files import PART_ROWS, column_parts, open_columns
+from foretell.cli.scoring.formats import COLUMNS, TEXTS, finished, format_of
 from foretell.cli.scoring.local import Answerer, LocalAnswerer, ScoringFailed
-from foretell.cli.scoring.parts import PART_BYTES, header_end, text_parts
+from foretell.cli.scoring.parts import PART_BYTES, Part, header_end, text_parts
 from foretell.cli.scoring.pool import Pool
 from foretell.cli.scoring.remote import RemoteAnswerer, find_remote
 from foretell.cli.scoring.scorer import CALL_ROWS, Job, Scored
@@ -79,18 +80,24 @@ def run(wanted: Wanted, settings: Settings, told: Told) -> Ended:
         plan = _plan(wanted, job, before, version)
         with open_work(target, plan, restart=wanted.restart) as work:
             resumed_rows = work.done.rows
-            quoted = read_as == "csv"
-            start = work.done
-            parts = text_parts(file, before.st_size, quoted=quoted, first=start.parts, start=start.offset)
-            told(start, before.st_size)
+            parts, size = _parts(job, file, before.st_size, work.done)
+            told(work.done, size)
             pool = Pool(answering, parts, lambda part: work.part_path(part.index))
-            _collect(pool, work, wanted, told, before.st_size)
+            _collect(pool, work, wanted, told, size)
             _check_unchanged(source, before)
             work.checkpoint()
-            work.finish(work.rows)
+            work.finish(finished(work.rows, write_as))
             return Ended(work.done, resumed_rows)
     finally:
         os.close(file)
+
+
+def _parts(job: Job, file: int, size: int, done: Done) -> tuple[Iterator[Part], int]:
+    """The parts that are left, and how much there is in all: bytes of text, rows of columns."""
+    if job.read_as in COLUMNS:
+        with open_columns(Path(job.source), job.read_as) as opened:
+            return column_parts(opened.groups, done.parts), sum(opened.groups)
+    return text_parts(file, size, quoted=job.read_as == "csv", first=done.parts, start=done.offset), size
 
 
 def _collect(pool: Pool, work: Work, wanted: Wanted, told: Told, size: int) -> None:
@@ -137,6 +144,8 @@ def _check_remote(wanted: Wanted, job: Job) -> None:
         raise OperatorError("A server has many models; say which.", hint="--model NAME")
     if job.on_error == "fail":
         raise OperatorError("--on-error fail needs the model here.", hint="--on-error null or skip, with a server")
+    if job.read_as not in TEXTS or job.write_as not in TEXTS:
+        raise OperatorError("Against a server, CSV and JSON lines are scored.", hint="score here, without --server")
     if job.read_as == "ndjson" and job.write_as != "ndjson":
         raise OperatorError(
             "A server answers JSON lines in JSON lines here.", hint=f"name the output {wanted.target.stem}.ndjson"
@@ -155,7 +164,7 @@ def _plan(wanted: Wanted, job: Job, before: os.stat_result, version: dict[str, A
         "--on-error": job.on_error,
         **version,
         "foretell": installed("foretell"),
-        "part size": PART_BYTES,
+        "part size": [PART_BYTES, PART_ROWS],
         "call size": CALL_ROWS,
     }
 

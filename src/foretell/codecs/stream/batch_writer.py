@@ -11,7 +11,7 @@ import orjson
 from foretell.codecs.stream.base import Answered, Layout, OnError, Summary, answer_names, kept_rows
 from foretell.codecs.stream.batches import Batch, arrow_type
 from foretell.core.signature import Output
-from foretell.core.values import Outputs
+from foretell.core.values import Outputs, display_names
 
 SUMMARY = b"foretell.summary"
 """The key of the summary, in the metadata of a last batch without rows."""
@@ -107,20 +107,18 @@ class ArrowWriter:
         import pyarrow as pa
 
         count, faults = answered.chunk.count, answered.faults
-        right = np.ones(count, dtype=np.bool_)
-        right[list(faults)] = False
-        places = np.full(count, -1)
-        places[right] = np.arange(int(right.sum()))
-        taken = pa.array(places, mask=~right)
-        found: dict[str, Any] = {}
-        columns = _values(answered.outputs, self._output)
-        for name, kind in self._types().items():
-            if name == "error":
-                found[name] = pa.array([faults.get(row) for row in range(count)], kind)
-            elif answered.outputs is None:
-                found[name] = pa.nulls(count, kind)
-            else:
-                found[name] = _array(columns[name], kind).take(taken)
+        types = self._types()
+        found = {} if answered.outputs is None else _columns(answered.outputs, self._output, types)
+        if answered.outputs is None:
+            found = {name: pa.nulls(count, kind) for name, kind in types.items()}
+        elif faults:
+            right = np.ones(count, dtype=np.bool_)
+            right[list(faults)] = False
+            places = pa.array(np.cumsum(right) - 1, mask=~right)
+            found = {name: column.take(places) for name, column in found.items()}
+        if "error" in types:
+            texts = [faults.get(row) for row in range(count)]
+            found["error"] = pa.array(texts, pa.string()) if faults else pa.nulls(count, pa.string())
         return found
 
 
@@ -136,17 +134,33 @@ def _prediction_type(output: Output) -> Any:
     return pa.string()
 
 
-def _values(outputs: Outputs | None, output: Output) -> dict[str, Sequence[Any]]:
-    """The answers by column."""
-    if outputs is None:
-        return {}
+def _columns(outputs: Outputs, output: Output, types: Mapping[str, Any]) -> dict[str, Any]:
+    """The answers by column, errors aside."""
+    import pyarrow as pa
+
+    indices, probabilities = outputs.indices, outputs.probabilities
+    if indices is None:
+        return _listed_columns(outputs, output, types)
+    found = {"prediction": _array(output.classes or (), types["prediction"]).take(pa.array(indices))}
+    if "class_name" in types:
+        found["class_name"] = pa.array(display_names(output) or (), pa.string()).take(pa.array(indices))
+    if "confidence" in types:
+        found["confidence"] = pa.nulls(outputs.count, pa.float64())
+        if probabilities is not None:
+            chosen = probabilities[np.arange(len(indices)), indices]
+            found["confidence"] = pa.array(np.asarray(chosen, dtype=np.float64))
+    return found
+
+
+def _listed_columns(outputs: Outputs, output: Output, types: Mapping[str, Any]) -> dict[str, Any]:
     listed = outputs.listed
     found: dict[str, Sequence[Any]] = {"prediction": listed.predictions}
     if output.several:
         by_output = zip(*listed.predictions, strict=True)
-        found |= {f"prediction_{name}": list(each) for name, each in zip(output.names, by_output, strict=True)}
+        found = {f"prediction_{name}": each for name, each in zip(output.names, by_output, strict=True)}
     none: list[Any] = [None] * outputs.count
-    return {"class_name": listed.class_names or none, "confidence": listed.confidences or none, **found}
+    found |= {"class_name": listed.class_names or none, "confidence": listed.confidences or none}
+    return {name: _array(found[name], kind) for name, kind in types.items() if name != "error"}
 
 
 def _array(values: Sequence[Any], kind: Any) -> Any:
