@@ -23,8 +23,10 @@ from foretell.cli.scoring import column_files, parts, work
 from foretell.cli.scoring import run as run_module
 from foretell.cli.scoring.answering import answer
 from foretell.cli.scoring.local import LocalAnswerer, ScoringFailed
+from foretell.cli.scoring.scorer import call_rows
 from foretell.cli.scoring.version import find_version
 from foretell.codecs.stream.base import Chunk
+from foretell.core.signature import Column, Signature
 from foretell.core.values import Inputs, Matrix, Outputs
 from foretell.errors import OperatorError, PathMissing
 from tests.serving import Running, Sum, running, until
@@ -246,6 +248,11 @@ def test_what_cannot_be_scored_says_why(models: Path, folder: Path, monkeypatch:
     (folder / "folder.csv").mkdir()
     with pytest.raises(OperatorError):
         score("folder.csv", "out.csv", "--models", str(models), "--processes", "1")
+
+
+def test_a_call_has_as_many_rows_as_signature_and_manifest_say() -> None:
+    narrow, wide = Signature((Column("x"),)), Signature(tuple(Column(f"c{n}") for n in range(4096)))
+    assert [call_rows(narrow), call_rows(narrow, 100), call_rows(wide)] == [8192, 100, 256]
 
 
 def test_several_models_have_to_be_told_apart(models: Path, folder: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from foretell.cli.scoring.rows import ColumnRows, Rows, TextRows
 from foretell.codecs.stream.base import OnError, StreamLimits, Summary
 from foretell.core.limits import BodyLimits
 from foretell.core.signature import Signature
-from foretell.runtimes.base import Model
+from foretell.lifecycle.loader import Loaded
 
 CALL_ROWS = 8192
 CALL_CELLS = 1024 * 1024
@@ -45,19 +45,21 @@ class Scored:
     first_fault: tuple[int, str] | None = None
 
 
-def call_rows(signature: Signature) -> int:
-    """Rows of one call of the model: from the signature alone, so that the same file gives the same bytes."""
-    return max(1, min(CALL_ROWS, CALL_CELLS // max(1, len(signature.columns))))
+def call_rows(signature: Signature, most: int | None = None) -> int:
+    """Rows of one call of the model: from signature and manifest alone, so that the same file gives the same bytes."""
+    return max(1, min(CALL_ROWS, CALL_CELLS // max(1, len(signature.columns)), most or CALL_ROWS))
 
 
 class Scorer:
-    """Answers parts of one file with one loaded model."""
+    """Answers parts of one file with one loaded version."""
 
-    def __init__(self, job: Job, model: Model, label: str, limits: BodyLimits, *, show_values: bool) -> None:
+    def __init__(self, job: Job, loaded: Loaded, limits: BodyLimits, *, show_values: bool) -> None:
+        model, manifest = loaded.model, loaded.found.manifest
+        label = str(loaded.found.ref)
         self._job = job
         self._model = model
         self._write_as = write_format(job.write_as)
-        rows = call_rows(model.signature)
+        rows = call_rows(model.signature, manifest.execution.max_batch_rows if manifest else None)
         stream_limits = StreamLimits(
             replace(limits, max_rows=rows),
             row_bytes=job.row_bytes,

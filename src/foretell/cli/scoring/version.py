@@ -60,7 +60,8 @@ def load_version(settings: Settings, model: str, version: str) -> Loaded:
             f"{found.ref} has a Python of its own (execution.python), in which only a server runs it.",
             hint="serve it, and score with --server",
         )
-    options = LoadOptions(settings.execution.threads)
+    device = "cpu" if execution is None else execution.device
+    options = LoadOptions(settings.execution.threads, device=device)
     loaded = load_model(found, source.open, registry.get, options)
     try_model(loaded)
     return loaded

@@ -63,8 +63,7 @@ def _begin(asked: dict[str, Any]) -> Scorer:
     loaded = load_version(settings, asked["model"], asked["version"])
     if loaded.digest != asked["digest"]:
         raise ArtifactError(f"{loaded.found.ref} was changed while it was scored with.")
-    label, show_values = str(loaded.found.ref), settings.errors.show_values
-    return Scorer(job, loaded.model, label, settings.limits.body, show_values=show_values)
+    return Scorer(job, loaded, settings.limits.body, show_values=settings.errors.show_values)
 
 
 def _told(scored: Scored) -> bytes:
