@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import sys
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,15 +16,26 @@ import pytest
 
 from foretell.codecs.csv import codec as csv_codec
 from foretell.codecs.json import codec as json_codec
+from foretell.codecs.npy import codec as npy_codec
 from foretell.core.identity import Ref
 from foretell.core.limits import BodyLimits
 from foretell.core.signature import Column, ColumnType, Output, Signature, Tensor
 from foretell.core.validation import bind
 from foretell.core.values import Inputs, Matrix, Outputs, Table, Tensors
-from foretell.errors import DeadlineExceeded, InvalidInput, QueueFull, RequestError, Unavailable, UnknownVersion
+from foretell.errors import (
+    DeadlineExceeded,
+    InvalidInput,
+    MalformedRequest,
+    QueueFull,
+    RequestError,
+    Unavailable,
+    UnknownVersion,
+)
 from foretell.inference.reading import aside as aside_module
+from foretell.inference.reading import child
 from foretell.inference.reading.aside import Aside
-from foretell.inference.reading.frames import error_of, frames_of, header_of, inputs_of
+from foretell.inference.reading.child import Desk
+from foretell.inference.reading.frames import Ended, error_of, frames_of, header_of, inputs_of
 from foretell.inference.service import Ask, InferenceService
 from foretell.lifecycle.catalog import Catalog, CatalogHolder, Entry
 from foretell.lifecycle.servable import Servable
@@ -324,3 +337,66 @@ def test_large_bodies_and_large_answers_over_http() -> None:
         wire.send(post(f"{PREDICT}/batch?topk=3", body([[1, 2]] * rows)))
         answer = wire.answer()
         assert (answer.status, answer.json["code"]) == (422, "invalid_parameter")
+
+
+# -- the process from inside ------------------------------------------------------------------------------------------
+
+
+def said(desk: Desk, header: dict[str, Any], payload: bytes = b"") -> list[dict[str, Any]]:
+    return [reply for reply, _ in desk.replies({"limits": asdict(LIMITS), **header}, bytearray(payload))]
+
+
+def test_the_desk_opens_a_body_and_holds_it_against_a_signature() -> None:
+    desk = Desk()
+    parse = {"op": "parse", "codec": json_codec.__module__, "many": True, "parameters": {}}
+    bind_it = {"op": "bind", "signature": NUMBERS.to_document(), "label": "m v1"}
+    with pytest.raises(RuntimeError, match="no body"):
+        said(desk, bind_it)
+    assert said(desk, parse, body([[1, 2]], model_version="v2")) == [{"version": "v2"}]
+    [reply] = said(desk, bind_it)
+    assert reply["kind"] == "Matrix" and not reply["more"]
+    assert said(desk, parse, body([[1, "x"]])) == [{"version": None}]
+    assert said(desk, bind_it)[0]["error"] == "InvalidInput"
+    assert said(desk, parse, b"{")[0]["error"] == "MalformedRequest"
+
+
+def test_the_process_answers_until_its_input_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own loop, here on frames that stand ready."""
+    parse = {"op": "parse", "codec": json_codec.__module__, "many": True, "parameters": {}, "limits": asdict(LIMITS)}
+    waiting = [(parse, bytearray(body([[1, 2]]))), ({"op": "bind", "limits": asdict(LIMITS)}, bytearray())]
+    sent: list[dict[str, Any]] = []
+
+    def receive(_: int) -> tuple[dict[str, Any], bytearray]:
+        if not waiting:
+            raise Ended
+        return waiting.pop(0)
+
+    monkeypatch.setattr(child, "receive", receive)
+    monkeypatch.setattr(child, "send", lambda _, header, *__: sent.append(header))
+    monkeypatch.setattr("os.dup", lambda _: 99)
+    monkeypatch.setattr("os.dup2", lambda *_: None)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    child.main()
+    assert sent == [{"version": None}, {"failed": "KeyError"}]
+
+
+def test_formats_read_on_threads_are_read_there_whatever_their_size() -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, np.ones((BIG, 2)))
+    wrong = io.BytesIO()
+    np.save(wrong, np.full((BIG, 2), np.nan))
+
+    async def scenario(service: InferenceService) -> None:
+        prediction = await service.predict(ask(buffer.getvalue(), codec=npy_codec))
+        assert prediction.outputs.count == BIG
+        with pytest.raises(InvalidInput):
+            await service.predict(ask(wrong.getvalue(), codec=npy_codec))
+        async with service.opened(ask(body([[1, 2]]))) as opened:
+            assert opened.model_version is None
+            assert (await opened.bind(NUMBERS, LIMITS, "m v1")).count == 1
+        single = Ask("m", None, body([[1, 2]]), json_codec, False, time.monotonic() + 60)
+        with pytest.raises(MalformedRequest):
+            await service.predict(single)
+        assert not service._reader._aside.running
+
+    with_service(scenario, servable("v1"))
