@@ -363,7 +363,10 @@ def test_the_desk_opens_a_body_and_holds_it_against_a_signature() -> None:
 def test_the_process_answers_until_its_input_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its own loop, here on frames that stand ready."""
     parse = {"op": "parse", "codec": json_codec.__module__, "many": True, "parameters": {}, "limits": asdict(LIMITS)}
-    waiting = [(parse, bytearray(body([[1, 2]]))), ({"op": "bind", "limits": asdict(LIMITS)}, bytearray())]
+    waiting: list[tuple[dict[str, Any], bytearray]] = [
+        (parse, bytearray(body([[1, 2]]))),
+        ({"op": "bind", "limits": asdict(LIMITS)}, bytearray()),
+    ]
     sent: list[dict[str, Any]] = []
 
     def receive(_: int) -> tuple[dict[str, Any], bytearray]:
