@@ -141,5 +141,7 @@ FLOORS = (
     Floor("beside 8 MB of JSON, p99 ms", "<=", 20, lambda results: results["large/plain"]["p99_ms"]),
     Floor("beside 8 MB of wrong JSON, p99 ms", "<=", 20, lambda results: results["large/wrong"]["p99_ms"]),
     Floor("a stream of CSV, MiB more", "<=", 100, lambda results: results["stream/csv"]["growth_mib"]),
+    Floor("score / a loop of pyarrow and the model", ">=", 0.8, ratio("per_s", "score/foretell", "score/plain-loop")),
+    Floor("score, MiB of the largest process", "<=", 400, lambda results: results["score/foretell"]["memory_mib"]),
     Floor("first prediction / bare imports", "<=", 1.35, ratio("start_s", "start/foretell", "start/imports")),
 )

@@ -11,6 +11,7 @@ from benchmarks.scenarios.idle import memory
 from benchmarks.scenarios.interference import interference
 from benchmarks.scenarios.large import large
 from benchmarks.scenarios.overload import overload
+from benchmarks.scenarios.score import score
 from benchmarks.scenarios.singles import singles
 from benchmarks.scenarios.sizes import sizes
 from benchmarks.scenarios.start import start
@@ -24,6 +25,7 @@ SCENARIOS: dict[str, Scenario] = {
     "large": large,
     "columnar": columnar,
     "stream": stream,
+    "score": score,
     "workers": workers,
     "interference": interference,
     "hosted": hosted,

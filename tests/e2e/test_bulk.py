@@ -1,0 +1,113 @@
+"""Bulk work as it is promised: a file killed at any moment, a stream at constant memory (issue 3, 5)."""
+
+from __future__ import annotations
+
+import random
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.models import Repository
+from tests.e2e.process import Serving, environment, until
+
+FLOWERS = ("5.1,3.5,1.4,0.2", "6.3,3.3,6.0,2.5", "5.9,3.0,4.2,1.5", "oops,3.0,4.2,1.5", '"4.9",3.0,1.4,0.2')
+HEADER = "sepal length (cm),sepal width (cm),petal length (cm),petal width (cm)"
+PATH = "/api/v1/models/iris/versions/v1/predict/stream"
+MEBIBYTE = 1024 * 1024
+PEAK = """
+import resource, subprocess, sys
+ended = subprocess.run(sys.argv[1:], check=False)
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(ended.returncode)
+"""
+"""Runs a command and prints the memory of the largest process there was, in KiB."""
+
+
+def write_flowers(path: Path, rows: int) -> None:
+    """Flowers with ids; one in a hundred thousand has a word for a number."""
+    chance = random.Random(7)
+    with path.open("w", encoding="utf-8") as out:
+        out.write(f"id,{HEADER}\n")
+        for start in range(0, rows, 1000):
+            lines = [f"{n},{chance.choice(FLOWERS[:3])}\n" for n in range(start, min(start + 1000, rows))]
+            if start % 100_000 == 0:
+                lines[0] = f"{start},{FLOWERS[3]}\n"
+            out.writelines(lines)
+
+
+@pytest.mark.parametrize(
+    ("rows", "kills"),
+    [(300_000, 1), pytest.param(5_000_000, 5, marks=[pytest.mark.torture, pytest.mark.timeout(1800)])],
+)
+def test_a_file_that_is_killed_at_random_gives_the_bytes_of_one_that_was_not(
+    repository: Repository, tmp_path: Path, rows: int, kills: int
+) -> None:
+    write_flowers(tmp_path / "rows.csv", rows)
+    command = [sys.executable, "-m", "foretell", "score", str(tmp_path / "rows.csv"), str(tmp_path / "scored.csv")]
+    command += ["--model", "iris", "--version", "v1", "--models", str(repository.models), "--processes", "2"]
+    began_s = time.monotonic()
+    peak = [sys.executable, "-c", PEAK, *command]
+    whole = subprocess.run(peak, env=environment(), capture_output=True, text=True, check=False)
+    took_s = time.monotonic() - began_s
+    assert whole.returncode == 3, whole.stderr
+    assert int(whole.stdout) <= 400 * 1024, "KiB of the largest process"
+    scored = tmp_path / "scored.csv"
+    expected = scored.read_bytes()
+    scored.unlink()
+    assert expected.count(b"\n") == rows + 1
+    for _ in range(kills):
+        with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
+            threading.Event().wait(random.uniform(0.2, 0.9) * took_s)
+            process.send_signal(signal.SIGKILL)
+        if scored.exists():  # it was faster than the kill
+            assert scored.read_bytes() == expected
+            scored.unlink()
+    again = subprocess.run(command, env=environment(), capture_output=True, check=False)
+    assert again.returncode == 3, again.stderr
+    assert scored.read_bytes() == expected
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv", "scored.csv"]
+
+
+def memory_bytes(pid: int) -> int:
+    fields = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()
+    return int(fields[1]) * resource.getpagesize()
+
+
+@pytest.mark.parametrize("rows", [50_000, pytest.param(1_000_000, marks=pytest.mark.torture)])
+def test_a_stream_of_any_length_costs_the_server_little_memory(server: Serving, rows: int) -> None:
+    line = (FLOWERS[0] + "\n").encode()
+    before = most = memory_bytes(server.process.pid)
+    received = 0
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        sender = threading.Thread(target=send, args=(connection, line, rows))
+        sender.start()
+        tail = b""
+        while not tail.endswith(b"\r\n0\r\n\r\n"):
+            data = connection.recv(MEBIBYTE)
+            assert data, tail
+            received += data.count(line[:-1])
+            tail = (tail + data)[-64:]
+            most = max(most, memory_bytes(server.process.pid))
+        sender.join()
+    assert most - before <= 100 * MEBIBYTE
+    assert received >= rows * 0.99  # a row that was cut between two reads is not seen here
+    until(lambda: any(event.get("rows") == rows for event in server.requests()), "the request line of the stream")
+
+
+def send(connection: socket.socket, line: bytes, rows: int) -> None:
+    head = f"POST {PATH} HTTP/1.1\r\nHost: test\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
+    connection.sendall(head.encode() + chunk(HEADER.encode() + b"\n"))
+    for start in range(0, rows, 1000):
+        connection.sendall(chunk(line * min(1000, rows - start)))
+    connection.sendall(b"0\r\n\r\n")
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(data), data)
