@@ -116,8 +116,8 @@ class LocalAnswerer:
     def close(self) -> None:
         process, self._process = self._process, None
         if process is not None:
+            _release(process)  # it ends with its input
             _ended(process)
-            _release(process)
 
 
 def _ended(process: subprocess.Popen[bytes]) -> int:

@@ -35,14 +35,16 @@ class Pool:
         threads = [threading.Thread(target=self._work, args=(each,), daemon=True) for each in self._answerers]
         for thread in threads:
             thread.start()
+        ended = False
         try:
             while (found := self._following()) is not None:
                 yield found
+            ended = True
         finally:
             with self._changed:
                 self._exhausted = True
                 self._changed.notify_all()
-            for answerer in self._answerers:
+            for answerer in [] if ended else self._answerers:
                 answerer.stop()
             for thread in threads:
                 thread.join()
