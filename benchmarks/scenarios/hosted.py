@@ -9,14 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from benchmarks.bench import Bench, Case, Figures
-from benchmarks.scenarios.interference import HEAVY_CONNECTIONS, LIGHT_CONNECTIONS
+from benchmarks.scenarios.interference import beside, loads
 from benchmarks.scenarios.singles import FOREST, IRIS_V1
 from benchmarks.servers import HOST, Recipe, Server
 from benchmarks.wrk import Load, drive
@@ -53,28 +52,14 @@ def hosted(bench: Bench, stack: ExitStack) -> list[Case]:
 
 def isolation(bench: Bench, stack: ExitStack) -> list[Case]:
     """Unpinned: iris alone, beside a hosted forest under full load, and beside what spins, in a host and outside."""
-    models = bench.models
     repository = with_forest(bench, "isolated", 'mode = "hosted"')
     version = repository / "spinning" / "v1"
     version.mkdir(parents=True)
     (version / "model.py").write_text(SPINNING)
     server = bench.start(stack, recipe(repository), pin=False)
-    light = Load(server.url(IRIS_V1), models.single(models.iris_rows), LIGHT_CONNECTIONS)
-    heavy = Load(server.url(FOREST), models.single(models.tumour_rows), HEAVY_CONNECTIONS)
+    light, heavy = loads(bench, server)
 
-    def beside_forest() -> Figures:
-        with ThreadPoolExecutor(1) as background:
-            other = background.submit(drive, heavy, bench.seconds + 1, None)
-            outcome = drive(light, bench.seconds, None)
-            forest = other.result()
-        return {
-            "per_s": outcome.per_s,
-            "p50_ms": outcome.p50_ms,
-            "p99_ms": outcome.p99_ms,
-            "forest_per_s": forest.per_s,
-        }
-
-    def beside(burden: Callable[[], AbstractContextManager[None]]) -> Figures:
+    def burdened(burden: Callable[[], AbstractContextManager[None]]) -> Figures:
         with burden():
             outcome = drive(light, bench.seconds, None)
         return {"per_s": outcome.per_s, "p50_ms": outcome.p50_ms, "p99_ms": outcome.p99_ms}
@@ -82,9 +67,9 @@ def isolation(bench: Bench, stack: ExitStack) -> list[Case]:
     seconds = bench.seconds + 1.0
     return [
         bench.load("isolation/iris/alone", light, pin=False),
-        Case("isolation/iris/beside-hosted-forest", beside_forest),
-        Case("isolation/iris/beside-spinning-process", partial(beside, partial(spinning_process, seconds))),
-        Case("isolation/iris/beside-spinning-host", partial(beside, partial(spinning_host, server, seconds))),
+        Case("isolation/iris/beside-hosted-forest", partial(beside, bench, light, heavy)),
+        Case("isolation/iris/beside-spinning-process", partial(burdened, partial(spinning_process, seconds))),
+        Case("isolation/iris/beside-spinning-host", partial(burdened, partial(spinning_host, server, seconds))),
     ]
 
 
