@@ -79,7 +79,8 @@ def test_only_the_request_fails_that_did_it(server: Serving, deed: str, status: 
     assert load.faults == []
     until(lambda: len(hosts(server)) == 1, "one host, and one only")
     died = [event for event in server.events() if event["event"] == "host_died"]
-    assert [event["cause"] for event in died] == [cause]
+    causes = [event["cause"] for event in died]
+    assert causes in ([cause], [cause] * 2), "the second time alone, where it shared its first call with a neighbour"
 
 
 class Neighbour(threading.Thread):

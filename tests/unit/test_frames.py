@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tracemalloc
 from typing import Any
 
 import msgpack
@@ -174,3 +175,18 @@ def test_whatever_comes_is_a_frame_or_is_refused(data: bytes, valid: bool, at: i
             read_outputs(*frame, CLASSES, 2)
     except FrameError:
         pass
+
+
+@pytest.mark.parametrize("container", [b"\x90", b"\x80"], ids=["list", "map"])
+def test_a_header_of_nothing_but_containers_takes_no_memory(container: bytes) -> None:
+    count = 2**21
+    head = b"\x81\xa1a\xdd" + struct.pack(">I", count) + container * count
+    reader = FrameReader()
+    reader.feed(struct.pack("<IQ", len(head), 0) + head)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FrameError):
+            reader.next()
+        assert tracemalloc.get_traced_memory()[1] < 50 * 2**20
+    finally:
+        tracemalloc.stop()

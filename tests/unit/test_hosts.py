@@ -12,6 +12,7 @@ import pytest
 
 from foretell.core.execution import ExecutionOptions
 from foretell.core.manifest import Artifact
+from foretell.core.signature import Column, ColumnType, Output, Signature
 from foretell.core.values import Matrix, Table, Tensors
 from foretell.errors import LoadFailed, OperatorError
 from foretell.execution.hosted import quarantine as quarantining
@@ -119,26 +120,39 @@ class Asked:
         self.count = 1
 
 
+NUMBER = Signature((Column("a"),), output=Output("regression"))
+NUMBERS = Signature((Column("a"), Column("b")), output=Output("regression"))
+MIXED = Signature((Column("a", ColumnType.STRING), Column("b")), output=Output("regression"))
+
+
 def test_a_quarantined_input_is_known_again_however_it_came() -> None:
-    kept = Quarantine()
+    kept = Quarantine(NUMBERS)
     assert not kept
     kept.add(Asked([[1.5, 2.0]]), "crashed")  # type: ignore[arg-type]  # as much of a call as matters
     assert kept.find(Asked(Matrix(np.array([[1.5, 2.0]])))) == "crashed"  # type: ignore[arg-type]
     assert kept.find(Asked([[1.5, 2.5]])) is None  # type: ignore[arg-type]
-    kept.add(Asked(Table({"a": np.array(["x"], dtype=object), "b": np.array([1.0])})), "time_limit")  # type: ignore[arg-type]
-    assert kept.find(Asked([("x", 1.0)])) == "time_limit"  # type: ignore[arg-type]
-    kept.add(Asked(Tensors({"t": np.ones((1, 2))})), "crashed")  # type: ignore[arg-type]
-    assert kept.find(Asked(Tensors({"t": np.ones((1, 2))}))) == "crashed"  # type: ignore[arg-type]
+    mixed = Quarantine(MIXED)
+    mixed.add(Asked(Table({"a": np.array(["x"], dtype=object), "b": np.array([1.0])})), "time_limit")  # type: ignore[arg-type]
+    assert mixed.find(Asked([("x", 1.0)])) == "time_limit"  # type: ignore[arg-type]
+    mixed.add(Asked(Tensors({"t": np.ones((1, 2))})), "crashed")  # type: ignore[arg-type]
+    assert mixed.find(Asked(Tensors({"t": np.ones((1, 2))}))) == "crashed"  # type: ignore[arg-type]
+
+
+def test_an_input_of_the_same_bytes_in_another_shape_is_another() -> None:
+    kept = Quarantine(NUMBERS)
+    kept.add(Asked(Tensors({"t": np.zeros((1, 4))})), "crashed")  # type: ignore[arg-type]
+    for other in (np.zeros((1, 2, 2)), np.zeros((1, 4), np.int64)):
+        assert kept.find(Asked(Tensors({"t": other}))) is None  # type: ignore[arg-type]
 
 
 def test_a_quarantine_ends_and_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    kept = Quarantine()
+    kept = Quarantine(NUMBER)
     monkeypatch.setattr(quarantining, "MOST", 3)
     for i in range(5):
         kept.add(Asked([[float(i)]]), "crashed")  # type: ignore[arg-type]
     assert [kept.find(Asked([[float(i)]])) for i in range(5)] == [None, None, "crashed", "crashed", "crashed"]  # type: ignore[arg-type]
     monkeypatch.setattr(quarantining, "KEPT_S", -1.0)
-    gone = Quarantine()
+    gone = Quarantine(NUMBER)
     gone.add(Asked([[1.0]]), "crashed")  # type: ignore[arg-type]
     assert gone.find(Asked([[1.0]])) is None  # type: ignore[arg-type]
     assert not gone

@@ -185,6 +185,11 @@ def _fail(call: Call, error: Exception) -> None:
         _log.error("call_not_ended", error=type(fault).__name__)
 
 
+def whole(call: Call) -> Call:
+    """The call that was accepted, of which this may be a slice."""
+    return call._whole.call if isinstance(call, _Slice) else call
+
+
 class _Slices:
     """A call too large for one batch, on its way in slices. Fails as a whole with its first failing slice."""
 

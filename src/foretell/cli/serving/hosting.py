@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import structlog
+
+from foretell.errors import OperatorError
 from foretell.settings import Settings
+
+_log = structlog.get_logger("foretell.hosts")
 
 
 @contextmanager
@@ -24,14 +29,17 @@ def meeting_place(settings: Settings) -> Iterator[Settings]:
 
 @contextmanager
 def supervising(settings: Settings) -> Iterator[None]:
-    """This process supervises the hosts that its workers will want, where the system can host."""
+    """This process supervises the hosts that its workers will want, where it can."""
     if settings.execution.folder is None or not hasattr(os, "pidfd_open"):
         yield
         return
     from foretell.execution.hosted.election import Election
 
     election = Election(settings.execution.folder, show_output=settings.log.values)
-    election.stand()
+    try:
+        election.stand()
+    except OperatorError as error:  # models that are not hosted need no supervisor; the others say why they cannot be
+        _log.warning("hosting_impossible", detail=error.detail, hint=error.hint)
     try:
         yield
     finally:

@@ -25,8 +25,11 @@ class Election:
 
     def stand(self) -> bool:
         """Becomes the supervisor where nobody is. Whether this process is it now. Raises OperatorError."""
-        if self._supervisor is not None and self._supervisor.running:
-            return True
+        if self._supervisor is not None:
+            if self._supervisor.running:
+                return True
+            self._supervisor.stop()
+            self._supervisor = None
         if self._lock_fd is None:
             private_folder(self._folder)
             self._lock_fd = os.open(self._folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -34,14 +37,24 @@ class Election:
             fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
-        self._supervisor = Supervisor(self._folder, show_output=self._show_output)
+        try:
+            self._supervisor = Supervisor(self._folder, show_output=self._show_output, on_end=self._vacate)
+        except BaseException:
+            self._vacate()
+            raise
         self._supervisor.start()
         return True
+
+    def _vacate(self) -> None:
+        """Lets another stand: a supervisor that failed, or never came to be, is not to keep the place."""
+        if self._lock_fd is not None:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
 
     def close(self) -> None:
         """Ends the hosts where this process supervises them, and makes the place free."""
         if self._supervisor is not None:
             self._supervisor.stop()
+            self._supervisor = None
         if self._lock_fd is not None:
             os.close(self._lock_fd)
             self._lock_fd = None

@@ -8,9 +8,12 @@ kills is lost; all others are sent again as if nothing had been.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
 import time
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from foretell.core.signature import Signature
@@ -30,8 +33,22 @@ LIMBO_S = 5.0
 """How long to wait for the supervisor's word on a host that has gone."""
 
 TIDY_S = 0.25
+REOPEN_S = 0.1
+"""How long after a connection was lost, or could not be made, it is tried again while its host is said to live."""
 
 _LOOK_S = 0.05
+_numbers = itertools.count(1)
+"""Of all batches of this process: two executors of one version may have the same host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limbo:
+    """A batch that was out to a host whose connection broke, until it is known what became of the host."""
+
+    host: int
+    flight: Flight
+    garbage: bool
+    timer: asyncio.TimerHandle
 
 
 class HostedExecutor:
@@ -58,15 +75,14 @@ class HostedExecutor:
         self._max_wait_s = max_wait_s
         self._links: dict[int, Link] = {}
         self._opening: dict[int, asyncio.Task[None]] = {}
-        self._limbo: dict[int, tuple[Flight, bool, asyncio.TimerHandle]] = {}
+        self._limbo: dict[int, Limbo] = {}
         self._dead: dict[int, tuple[Cause, list[Running]]] = {}
         self._suspects: deque[Call] = deque()
         self._innocent: dict[Call, int] = {}
         self._again: deque[list[Call]] = deque()
-        self._quarantine = Quarantine()
+        self._quarantine = Quarantine(signature)
         self._scheduled: asyncio.Handle | None = None
         self._tidying: asyncio.TimerHandle | None = None
-        self._numbers = 0
         lease.follower = self
         self.hosts_changed()
 
@@ -122,11 +138,13 @@ class HostedExecutor:
 
     def _dispatch(self) -> None:
         self._scheduled = None
+        if self._lease.down_s:
+            self._refuse_all(_down(self._lease.down_s))
         free = [link for link in self._links.values() if link.free]
         for number, link in enumerate(free):
             while link.free and (taken := self._next(len(free) - number)):
                 self._send(link, *taken)
-        if not self._links and (self._batcher or self._again):
+        if not self._links and (self._batcher or self._again or self._suspects):
             self._tidy_later()
 
     def _next(self, shares: int = 1) -> tuple[list[Call], bool] | None:
@@ -159,13 +177,12 @@ class HostedExecutor:
         return False
 
     def _send(self, link: Link, batch: list[Call], alone: bool) -> None:
-        self._numbers += 1
         try:
             inputs = self._batcher.gather(batch)
+            flight = Flight(next(_numbers), batch, inputs.count, alone)
+            link.send(flight, inputs, max(call.deadline_s for call in batch))
         except Exception as error:
             self._failed(batch, error)
-            return
-        link.send(Flight(self._numbers, batch, inputs.count, alone), inputs, max(call.deadline_s for call in batch))
 
     def _tidy(self) -> None:
         """While there is no host: what nobody waits for any more makes room, the rest goes on waiting."""
@@ -173,13 +190,14 @@ class HostedExecutor:
         if self._links:
             return
         now_s = time.monotonic()
+        self._suspects = deque(call for call in list(self._suspects) if self._wanted(call, now_s))
         batches = list(self._again)
         while self._batcher:
             batches.append(self._batcher.take(now_s))
             self._batcher.ended(_rows(batches[-1]), None)
         wanted = ([call for call in batch if self._wanted(call, now_s)] for batch in batches)
         self._again = deque(batch for batch in wanted if batch)
-        if self._again:
+        if self._again or self._suspects:
             self._tidy_later()
 
     def _tidy_later(self) -> None:
@@ -201,6 +219,8 @@ class HostedExecutor:
         self._dispatch()
 
     def _failed(self, batch: list[Call], error: Exception) -> None:
+        for call in batch:
+            self._innocent.pop(call, None)
         if isinstance(error, RequestError):
             self._batcher.ended(_rows(batch), None)
             for call in batch:
@@ -218,9 +238,14 @@ class HostedExecutor:
 
     def hosts_changed(self) -> None:
         """Connects to hosts that are new, and leaves those that are to leave."""
+        if self._lease.follower is not self:
+            return
         loop = asyncio.get_running_loop()
         for number, path in self._lease.replicas.items():
-            if number not in self._links and number not in self._opening:
+            if number in self._links:  # perhaps it was to be left when its supervisor was lost out of sight
+                self._links[number].leaving = False
+                self._dead.pop(number, None)
+            elif number not in self._opening:
                 self._opening[number] = loop.create_task(self._open(number, path), name=f"host {number}")
         for number, link in list(self._links.items()):
             if number not in self._lease.replicas:
@@ -235,38 +260,62 @@ class HostedExecutor:
             return Link(number, self._client, self._signature, self._answered, self._lost)
 
         try:
-            _, opened = await asyncio.get_running_loop().create_unix_connection(link, path)
-        except OSError:  # it has died meanwhile, which the supervisor tells
-            return
+            while number in self._lease.replicas:
+                # it may have died meanwhile, which the supervisor tells; or there was no descriptor left
+                with contextlib.suppress(OSError):
+                    _, opened = await asyncio.get_running_loop().create_unix_connection(link, path)
+                    if not opened.lost:
+                        self._links[number] = opened
+                        break
+                await asyncio.sleep(REOPEN_S)
         finally:
             self._opening.pop(number, None)
-        self._links[number] = opened
+        self.hosts_changed()
         self._dispatch()
 
     def _lost(self, link: Link, garbage: bool) -> None:
-        self._links.pop(link.number, None)
+        if self._links.get(link.number) is link:
+            del self._links[link.number]
         if garbage:
             self._lease.condemn(link.number)
-        if link.flight is None:
-            self._dead.pop(link.number, None)
-            return
-        timer = asyncio.get_running_loop().call_later(LIMBO_S, self._judge, link.number, "killed", [])
-        self._limbo[link.number] = (link.flight, garbage, timer)
-        if link.number in self._dead:
-            self._judge(link.number, *self._dead.pop(link.number))
+        loop = asyncio.get_running_loop()
+        death = self._dead.pop(link.number, None)
+        flight = link.flight
+        if flight is not None:
+            timer = loop.call_later(LIMBO_S, self._judge, flight.number, "killed", [])
+            self._limbo[flight.number] = Limbo(link.number, flight, garbage, timer)
+            if death is not None:
+                self._judge(flight.number, *death)
+        if link.number in self._lease.replicas:
+            loop.call_later(REOPEN_S, self.hosts_changed)
 
     def host_died(self, number: int, cause: Cause, flights: Sequence[Running]) -> None:
-        if number in self._limbo:
-            self._judge(number, cause, flights)
-        elif number in self._links:  # its connection has not been seen to break yet
+        if number in self._links:  # its connection has not been seen to break yet
             self._dead[number] = (cause, list(flights))
+            asyncio.get_running_loop().call_later(REOPEN_S, self._cut, self._links[number])
+        for limbo in [limbo for limbo in self._limbo.values() if limbo.host == number]:
+            self._judge(limbo.flight.number, cause, flights)
+
+    def supervisor_lost(self) -> None:
+        """Its hosts were killed with it, and nobody is left to tell of them."""
+        self._dead = {number: self._dead.get(number, ("killed", [])) for number in self._links}
+        for link in self._links.values():
+            asyncio.get_running_loop().call_later(LIMBO_S, self._cut, link)
+        for limbo in list(self._limbo.values()):
+            self._judge(limbo.flight.number, "killed", [])
+
+    def _cut(self, link: Link) -> None:
+        """Its host is dead, but what that left behind may hold the connection open for ever."""
+        if self._links.get(link.number) is link and link.number in self._dead:
+            link.abort()
 
     def _judge(self, number: int, cause: Cause, flights: Sequence[Running]) -> None:
-        """Decides what becomes of the batch that was out to a host that died."""
-        flight, garbage, timer = self._limbo.pop(number)
-        timer.cancel()
+        """Decides what becomes of the batch of this number, which was out to a host that died."""
+        limbo = self._limbo.pop(number)
+        limbo.timer.cancel()
+        flight = limbo.flight
         self._batcher.ended(flight.rows, None)
-        running = garbage or (self._client, flight.number) in flights
+        running = limbo.garbage or (self._client, number) in flights
         alone = flight.alone or (len(flight.batch) == 1 and len(flights) <= 1)
         if not running or cause == "killed":
             self._resend(flight)

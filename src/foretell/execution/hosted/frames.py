@@ -26,6 +26,8 @@ MAX_PAYLOAD_BYTES = 512 * 1024 * 1024
 _PREFIX = struct.Struct("<IQ")
 _ALIGN = 16
 _MAX_DIMENSIONS = 8
+_MAX_CONTAINERS = 100_000
+"""Lists and maps of one header. An empty list is one byte here and 64 in memory; a header of ours has a few."""
 _DTYPE = re.compile(r"[<|](?:[fiu][1248]|b1|M8\[us\]|U[0-9]{1,5})")
 
 Header = Mapping[str, Any]
@@ -37,13 +39,19 @@ class FrameError(ValueError):
 
 
 def pack(header: Header, arrays: Sequence[NDArray[Any]] = ()) -> bytes:
-    """One frame. Each array starts at a multiple of 16 bytes of the payload."""
+    """One frame. Each array starts at a multiple of 16 bytes of the payload.
+
+    Raises FrameError for what would be refused, and whatever msgpack raises for what it cannot hold.
+    """
     parts: list[bytes] = []
     for array in arrays:
         raw = array.tobytes()
         parts += (raw, bytes(-len(raw) % _ALIGN))
     head = msgpack.packb(header)
-    return b"".join([_PREFIX.pack(len(head), sum(map(len, parts))), head, *parts])
+    payload_bytes = sum(map(len, parts))
+    if len(head) > MAX_HEADER_BYTES or payload_bytes > MAX_PAYLOAD_BYTES:
+        raise FrameError(f"a frame of {len(head)} and {payload_bytes} bytes is larger than any may be")
+    return b"".join([_PREFIX.pack(len(head), payload_bytes), head, *parts])
 
 
 class FrameReader:
@@ -69,7 +77,7 @@ class FrameReader:
         if len(self._buffer) < end:
             return None
         try:
-            header = msgpack.unpackb(memoryview(self._buffer)[_PREFIX.size : start], raw=False)
+            header = _unpacked(memoryview(self._buffer)[_PREFIX.size : start])
         except Exception as error:  # msgpack raises what its C code finds: ValueError and kin, UnicodeDecodeError ...
             raise FrameError("the header is no msgpack") from error
         if not isinstance(header, dict) or not all(isinstance(key, str) for key in header):
@@ -77,6 +85,19 @@ class FrameReader:
         payload = self._buffer[start:end]
         del self._buffer[:end]
         return header, payload
+
+
+def _unpacked(head: memoryview) -> Any:
+    left = _MAX_CONTAINERS
+
+    def counted(container: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise FrameError("the header is made of more lists and maps than any of ours")
+        return container
+
+    return msgpack.unpackb(head, raw=False, list_hook=counted, object_hook=counted)
 
 
 def describe_inputs(inputs: Inputs) -> tuple[dict[str, Any], Arrays]:

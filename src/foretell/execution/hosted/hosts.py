@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Protocol
 
 import structlog
 
-from foretell.errors import ArtifactError, LoadFailed
+from foretell.errors import ArtifactError, LoadFailed, OperatorError
 from foretell.execution.hosted.breaker import Cause
 from foretell.execution.hosted.election import Election
 from foretell.execution.hosted.frames import FrameError, FrameReader, pack
@@ -20,6 +21,7 @@ from foretell.execution.hosted.status import Flight
 from foretell.execution.hosted.supervisor import SOCKET_NAME
 
 RETRY_S = 0.05
+RETURN_S = 1.0
 TELL_S = 5.0
 _MESSAGE_BYTES = 16 * 1024 * 1024
 _READ_BYTES = 65_536
@@ -34,11 +36,13 @@ class Follower(Protocol):
 
     def host_died(self, number: int, cause: Cause, flights: Sequence[Flight]) -> None: ...
 
+    def supervisor_lost(self) -> None: ...
+
 
 class Lease:
     """A version that is wanted. ``replicas``: the sockets of the hosts that answer, by number.
 
-    ``down_s``: seconds until the next start of a host, where none answers and none is starting.
+    A version may be leased more than once in a process: one may be on its way out while it is loaded anew.
     """
 
     def __init__(self, hosts: Hosts, spec: HostSpec) -> None:
@@ -47,10 +51,15 @@ class Lease:
         self.replicas: dict[int, str] = {}
         self.described: Mapping[str, Any] | None = None
         self.reason: Mapping[str, Any] | None = None
-        self.down_s = 0
+        self._down_until_s = 0.0
         self.deaths = 0
         self.follower: Follower | None = None
         self._settled = asyncio.Event()
+
+    @property
+    def down_s(self) -> int:
+        """Seconds until the next start of a host, where none answers and none is starting."""
+        return max(0, math.ceil(self._down_until_s - time.monotonic())) if self._down_until_s else 0
 
     async def ready(self) -> Mapping[str, Any]:
         """What the host says of its model. Raises LoadFailed where it cannot be loaded."""
@@ -74,9 +83,9 @@ class Lease:
     def hear(self, message: Mapping[str, Any]) -> None:
         """Takes in what the supervisor says."""
         self.replicas = {int(number): str(path) for number, path in message["replicas"]}
-        self.described = message["described"] or self.described
+        self.described = self.described if message["described"] is None else message["described"]
         self.reason = message["reason"]
-        self.down_s = int(message["down_s"])
+        self._down_until_s = time.monotonic() + int(message["down_s"]) if message["down_s"] else 0.0
         if (self.described is not None and self.replicas) or self.reason is not None:
             self._settled.set()
         died = message.get("died")
@@ -86,6 +95,14 @@ class Lease:
             if died is not None:
                 flights = [(int(client), int(frame)) for client, frame in died["flights"]]
                 self.follower.host_died(int(died["number"]), died["cause"], flights)
+            self.follower.hosts_changed()
+
+    def lose(self) -> None:
+        """The supervisor has gone, and its hosts with it."""
+        self.replicas = {}
+        self._down_until_s = 0.0
+        if self.follower is not None:
+            self.follower.supervisor_lost()
             self.follower.hosts_changed()
 
 
@@ -104,7 +121,7 @@ class Hosts:
     def __init__(self, folder: Path, *, show_output: bool = False) -> None:
         self.client = secrets.randbits(63)
         self._folder = folder
-        self._leases: dict[str, Lease] = {}
+        self._leases: dict[str, list[Lease]] = {}
         self._election = Election(folder, show_output=show_output)
         self._writer: asyncio.StreamWriter | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -113,10 +130,8 @@ class Hosts:
     async def want(self, spec: HostSpec) -> Lease:
         """A lease on the version's hosts, which are started where they are not running yet."""
         lease = Lease(self, spec)
-        if spec.key in self._leases:
-            raise RuntimeError(f"{spec.model}/{spec.version} is hosted for this process already")
         await self._connect()
-        self._leases[spec.key] = lease
+        self._leases.setdefault(spec.key, []).append(lease)
         self.tell(lease.wanted())
         return lease
 
@@ -126,8 +141,13 @@ class Hosts:
             self._writer.write(pack(message))
 
     def forget(self, lease: Lease) -> None:
-        if self._leases.pop(lease.spec.key, None) is not None:
-            self.tell({"release": lease.spec.key})
+        """Tells the supervisor when it was the last. One that was forgotten before is no other's business."""
+        leases = self._leases.get(lease.spec.key, [])
+        if lease in leases:
+            leases.remove(lease)
+            if not leases:
+                del self._leases[lease.spec.key]
+                self.tell({"release": lease.spec.key})
 
     async def close(self) -> None:
         """Ends the connection, and the hosts where this process supervises them."""
@@ -161,20 +181,30 @@ class Hosts:
             while data := await reader.read(_READ_BYTES):
                 frames.feed(data)
                 while (frame := frames.next()) is not None:
-                    lease = self._leases.get(frame[0].get("key", ""))
-                    if lease is not None:
+                    for lease in list(self._leases.get(frame[0].get("key", ""), ())):
                         lease.hear(frame[0])
         except (OSError, FrameError) as error:
             _log.warning("supervisor_lost", error=type(error).__name__)
-        self._writer = None
+        except Exception as error:  # a fault of ours: nothing else would listen to the supervisor from here on
+            _log.exception("supervisor_lost", error=type(error).__name__)
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
         await self._return()
 
     async def _return(self) -> None:
         """The supervisor has gone, and its hosts with it: asks its successor for the same."""
-        for lease in self._leases.values():
-            lease.replicas = {}
-            if lease.follower is not None:
-                lease.follower.hosts_changed()
-        await self._connect()
-        for lease in self._leases.values():
+        for lease in self._every():
+            lease.lose()
+        while True:
+            try:
+                await self._connect()
+                break
+            except (OSError, OperatorError) as error:  # no room or no descriptor left, which may pass
+                _log.warning("supervisor_missing", folder=str(self._folder), detail=str(error))
+                await asyncio.sleep(RETURN_S)
+        for lease in self._every():
             self.tell(lease.wanted())
+
+    def _every(self) -> list[Lease]:
+        return [lease for leases in self._leases.values() for lease in leases]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -57,22 +58,41 @@ class Link(asyncio.Protocol):
     @property
     def free(self) -> bool:
         """Whether it can take a batch."""
-        return self._transport is not None and self.flight is None and not self.leaving
+        return (
+            self._transport is not None
+            and self.flight is None
+            and not self.leaving
+            and not self._transport.is_closing()
+        )
+
+    @property
+    def lost(self) -> bool:
+        """Whether there is no connection (any more)."""
+        return self._transport is None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # asyncio types what it passes too widely
         self._write(pack({"op": "hello", "client": self._client}))
 
     def send(self, flight: Flight, inputs: Inputs, deadline_s: float) -> None:
-        """Sends a batch. Past the deadline (``time.monotonic``) the host does not begin with it any more."""
-        self.flight = flight
+        """Sends a batch. Past the deadline (``time.monotonic``) the host does not begin with it any more.
+
+        Raises FrameError, and whatever msgpack does, for what does not travel; then nothing has been sent.
+        """
         described, arrays = describe_inputs(inputs)
         header = {"op": "predict", "id": flight.number, "alone": flight.alone, "deadline": deadline_s, **described}
-        self._write(pack(header, arrays))
+        frame = pack(header, arrays)
+        self.flight = flight
+        self._write(frame)
 
     def close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    def abort(self) -> None:
+        """Closes it whatever is still to be sent."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -80,6 +100,8 @@ class Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
+            if self.flight is None:  # not to be gathered either: it could be half a gigabyte
+                raise FrameError("an answer to nothing that was asked")
             self._frames.feed(data)
             while (frame := self._frames.next()) is not None:
                 self._take(*frame)
@@ -104,6 +126,8 @@ class Link(asyncio.Protocol):
             return RemoteError(f"{str(name)[:200]}: {str(said)[:2000]}")
         outputs = read_outputs(header, payload, self._signature, flight.rows)
         run = Run(int(header["rows"]), float(header["started"]), float(header["duration"]))
+        if not (math.isfinite(run.started_s) and 0.0 <= run.duration_s < math.inf):
+            raise FrameError("no call can have taken that long")
         return outputs, run
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # why does not matter here

@@ -15,6 +15,7 @@ from foretell.execution.hosted.frames import FrameError, FrameReader, describe_i
 from foretell.execution.hosted.hosts import Lease
 from foretell.execution.hosted.link import RemoteError
 
+GRACE_S = 5.0
 _READ_BYTES = 1024 * 1024
 
 
@@ -41,10 +42,13 @@ class HostedModel:
         header = {"op": "predict", "id": 0, "alone": True, "deadline": None, **described}
         frames = FrameReader()
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(self.lease.spec.timeout_s + 5.0)
+            until_s = time.monotonic() + self.lease.spec.timeout_s + GRACE_S
+            connection.settimeout(self.lease.spec.timeout_s + GRACE_S)
             connection.connect(self._path())
             connection.sendall(pack({"op": "hello", "client": self.client}) + pack(header, arrays))
             while (frame := frames.next()) is None:
+                if time.monotonic() > until_s:  # it would hold up the loading of all other versions
+                    raise ConnectionError("its process answers in drops, and has not come to an end")
                 data = connection.recv(_READ_BYTES)
                 if not data:
                     raise ConnectionError("its process died over this call; the server's log says how")

@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import time
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Any
 
-from foretell.core.values import Matrix, Table, Tensors
+from numpy.typing import NDArray
+
+from foretell.core.signature import Signature
+from foretell.core.values import Inputs, Matrix, Table, Tensors, assemble
 from foretell.execution.base import Call
+from foretell.execution.batcher import whole
 from foretell.execution.hosted.breaker import Cause
 
 KEPT_S = 600.0
@@ -18,14 +23,15 @@ MOST = 1000
 class Quarantine:
     """Digests of inputs, the newest ``MOST`` of the last ``KEPT_S`` seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, signature: Signature) -> None:
+        self._signature = signature
         self._kept: OrderedDict[bytes, tuple[float, Cause]] = OrderedDict()
 
     def __bool__(self) -> bool:
         return bool(self._kept)
 
     def add(self, call: Call, cause: Cause) -> None:
-        self._kept[_digest(call.rows)] = (time.monotonic() + KEPT_S, cause)
+        self._kept[self._digest(whole(call).rows)] = (time.monotonic() + KEPT_S, cause)
         if len(self._kept) > MOST:
             self._kept.popitem(last=False)
 
@@ -34,20 +40,24 @@ class Quarantine:
         now_s = time.monotonic()
         while self._kept and next(iter(self._kept.values()))[0] < now_s:
             self._kept.popitem(last=False)
-        found = self._kept.get(_digest(call.rows)) if self._kept else None
+        found = self._kept.get(self._digest(call.rows)) if self._kept else None
         return None if found is None else found[1]
 
+    def _digest(self, rows: Any) -> bytes:
+        """The same rows give the same, whether they came one by one or gathered.
 
-def _digest(rows: Any) -> bytes:
-    return hashlib.blake2b(repr(_plain(rows)).encode(), digest_size=16).digest()
+        Of the arrays, which is quick: while anything is kept, every call's is taken, on the event loop.
+        """
+        inputs = rows if isinstance(rows, Matrix | Table | Tensors) else assemble(self._signature, rows)
+        digest = hashlib.blake2b(digest_size=16)
+        for name, array in _arrays(inputs):
+            digest.update(repr((name, array.dtype.str, array.shape)).encode())
+            # bytes of an array of objects would be their addresses
+            digest.update(repr(array.tolist()).encode() if array.dtype.kind in "OT" else array.tobytes())
+        return digest.digest()
 
 
-def _plain(rows: Any) -> Any:
-    """The same rows give the same, whether they came one by one or gathered."""
-    if isinstance(rows, Matrix):
-        return rows.values.tolist()
-    if isinstance(rows, Table):
-        return [list(row) for row in zip(*(values.tolist() for values in rows.columns.values()), strict=True)]
-    if isinstance(rows, Tensors):
-        return {name: array.tobytes() for name, array in rows.arrays.items()}
-    return [list(row) for row in rows]
+def _arrays(inputs: Inputs) -> Iterable[tuple[str, NDArray[Any]]]:
+    if isinstance(inputs, Matrix):
+        return [("", inputs.values)]
+    return (inputs.columns if isinstance(inputs, Table) else inputs.arrays).items()

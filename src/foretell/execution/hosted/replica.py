@@ -9,16 +9,21 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import foretell
 from foretell.execution.hosted import boot
 from foretell.execution.hosted.breaker import Cause
+from foretell.execution.hosted.frames import pack
+from foretell.execution.hosted.service import LEAVE_S
 from foretell.execution.hosted.spec import HostSpec
 from foretell.execution.hosted.status import Flight, Status
 
 START_S = 120.0
+OVERDUE_S = LEAVE_S + 5.0
+"""How much longer than its last call may take a host may need to leave, until it is killed."""
 LEFT_SUFFIXES = (".sock", ".task")
 SAID_BYTES = 1024 * 1024
 OUTPUT_BYTES = 64 * 1024
@@ -40,25 +45,33 @@ class Replica:
         self.failure: Mapping[str, Any] | None = None
         self.doomed: Cause | None = None
         self.leaving = False
+        self.mute = False
         self.worn = False
         self.memory_bytes = 0
         self._ready_bytes = 0
         self.started_s = time.monotonic()
         self.ready_s = 0.0
+        self._left_s = 0.0
         self._said = b""
         self._task_path = folder / f"{number}.task"
-        page = Status.create()
-        self._status = Status(page)
-        self.output_fd, output = os.pipe()
-        self.said_fd, said = os.pipe()
-        try:
+        with ExitStack() as theirs, ExitStack() as ours:
+            ours.callback(self._task_path.unlink, missing_ok=True)
+            ours.callback(Path(self.socket).unlink, missing_ok=True)
+            page = Status.create()
+            theirs.callback(os.close, page)
+            self._status = Status(page)
+            ours.callback(self._status.close)
+            self.output_fd, output = _pipe(ours, theirs)
+            self.said_fd, said = _pipe(ours, theirs)
             self.process = self._start(output, said, page, environ)
-        finally:
-            for descriptor in (output, said, page):
-                os.close(descriptor)
-        os.set_blocking(self.said_fd, False)
-        os.set_blocking(self.output_fd, False)
-        self.pid_fd = os.pidfd_open(self.process.pid)
+            try:
+                self.pid_fd = os.pidfd_open(self.process.pid)
+            except OSError:  # no descriptor left to watch it by
+                self.kill("failed_to_load")
+                self.process.wait()
+                raise
+            ours.callback(os.close, self.pid_fd)
+            self._held = ours.pop_all()
 
     def _start(self, output: int, said: int, page: int, environ: Mapping[str, str]) -> subprocess.Popen[bytes]:
         package = str(Path(foretell.__file__).parent)
@@ -81,9 +94,11 @@ class Replica:
         )
 
     def hear(self) -> None:
-        """Reads what the host says of itself. What is no line of ours dooms it."""
+        """Reads what the host says of itself. What is no line of ours dooms it. ``mute``: there is no more to come."""
         with contextlib.suppress(BlockingIOError):
-            self._said += os.read(self.said_fd, 65_536)
+            part = os.read(self.said_fd, 65_536)
+            self.mute = not part
+            self._said += part
         line, end, _ = self._said.partition(b"\n")
         if len(self._said) > SAID_BYTES:
             self.kill("garbage")
@@ -91,9 +106,14 @@ class Replica:
             return
         try:
             status = json.loads(line)
-            self.ready, self.failure = status.get("ready"), status.get("failed")
-        except (ValueError, AttributeError):
+            pack(status)  # the web workers are to be told
+            ready, failure = status.get("ready"), status.get("failed")
+            if not isinstance(ready or failure, dict):
+                raise TypeError
+        except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
             self.kill("garbage")
+            return
+        self.ready, self.failure = ready or None, failure
         self.ready_s = time.monotonic()
 
     @property
@@ -133,21 +153,24 @@ class Replica:
 
     def leave(self) -> None:
         """Lets the process end when its web workers have left it."""
+        if self.leaving:
+            return
         self.leaving = True
+        self._left_s = time.monotonic()
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.process.pid, signal.SIGTERM)
 
+    def overdue(self, now_s: float) -> bool:
+        """Whether it should have left by now: a thread that the model began may hold it for ever."""
+        return self.leaving and now_s - self._left_s > OVERDUE_S + self.spec.timeout_s
+
     def buried(self) -> tuple[Cause, str, list[Flight]]:
         """After its death: why, how in words, and whose frames it died with."""
-        code = self.process.wait()
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.process.pid, signal.SIGKILL)  # what it left behind
+            os.killpg(self.process.pid, signal.SIGKILL)  # what it left behind, while its number is nobody else's
+        code = self.process.wait()
         flights = self._status.flights()
-        self._status.close()
-        for descriptor in (self.output_fd, self.said_fd, self.pid_fd):
-            os.close(descriptor)
-        for path in (Path(self.socket), self._task_path):
-            path.unlink(missing_ok=True)
+        self._held.close()
         how = signal_name(-code) if code < 0 else f"exit code {code}"
         if self.doomed is not None:
             return self.doomed, how, flights
@@ -165,12 +188,22 @@ def signal_name(number: int) -> str:
 def memory_bytes(pid: int) -> int:
     """Resident memory of a process and its children; 0 where it has gone."""
     total = 0
-    try:
-        total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except (OSError, IndexError):
-        return total
-    return total + sum(memory_bytes(int(child)) for child in children)
+    left = [pid]
+    while left:  # not by recursion: children of children may be as many as a model likes
+        one = left.pop()
+        with contextlib.suppress(OSError, IndexError):
+            total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * _PAGE_BYTES
+            left += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
+    return total
+
+
+def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
+    """The end that is read here, without waiting, and the host's."""
+    mine, other = os.pipe()
+    ours.callback(os.close, mine)
+    theirs.callback(os.close, other)
+    os.set_blocking(mine, False)
+    return mine, other
 
 
 def _environment(environ: Mapping[str, str], threads: int) -> dict[str, str]:

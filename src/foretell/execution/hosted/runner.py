@@ -19,7 +19,8 @@ from typing import Any
 
 from foretell.core.signature import Signature
 from foretell.errors import ArtifactError
-from foretell.execution.hosted.service import Service
+from foretell.execution.hosted.frames import pack
+from foretell.execution.hosted.service import Service, sendable, text_of
 from foretell.execution.hosted.spec import HostSpec
 from foretell.execution.hosted.status import Status
 from foretell.runtimes.base import LoadOptions, Model
@@ -78,26 +79,28 @@ def _load(spec: HostSpec, stack: ExitStack) -> Model:
 
 
 def _describe(model: Model) -> dict[str, Any]:
-    parameters = json.dumps(dict(model.parameters), default=str)
     return {
         "signature": model.signature.to_document(),
-        "model_type": str(model.model_type)[:200],
-        "parameters": json.loads(parameters) if len(parameters) <= _PARAMETERS_BYTES else {},
+        "model_type": sendable(str(model.model_type)[:200]),
+        "parameters": _parameters(model),
     }
+
+
+def _parameters(model: Model) -> dict[str, Any]:
+    """For people to see, so none are better than a model that cannot load for a number that does not travel."""
+    text = json.dumps(dict(model.parameters), default=str)
+    try:
+        parameters: dict[str, Any] = json.loads(text) if len(text) <= _PARAMETERS_BYTES else {}
+        pack(parameters)
+    except (ValueError, OverflowError):
+        return {}
+    return parameters
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
     if isinstance(error, ArtifactError):
-        return {"code": error.code, "detail": error.detail[:_TEXT_CHARS], "hint": error.hint}
+        return {"code": error.code, "detail": sendable(error.detail[:_TEXT_CHARS]), "hint": error.hint}
     return {"code": "load_failed", "detail": f"loading the model raised {type(error).__name__}: {text_of(error)}"}
-
-
-def text_of(error: BaseException) -> str:
-    """What an exception says, clipped; also for those that fail to say it."""
-    try:
-        return str(error)[:_TEXT_CHARS] or "no reason given"
-    except BaseException:
-        return "no reason given"
 
 
 def _tell(said: int, status: dict[str, Any]) -> None:

@@ -107,7 +107,7 @@ class Service:
                     self._receive(peer, *frame)
         except BlockingIOError:
             return
-        except (OSError, FrameError):  # gone, or no web worker of ours
+        except (OSError, FrameError, KeyError, TypeError, ValueError):  # gone, or no web worker of ours
             self._forget(peer)
 
     def _receive(self, peer: Peer, header: dict[str, Any], payload: bytearray) -> None:
@@ -168,10 +168,10 @@ class Service:
 
     def _call(self, batch: Sequence[Request]) -> tuple[Outputs, float, float] | BaseException:
         """The model's answer with when it began and how long it took, or what went wrong. Never raises."""
-        inputs = join([request.inputs for request in batch])
         started_s = time.perf_counter()
         self._status.begin(time.monotonic_ns(), [(request.peer.client, request.number) for request in batch])
         try:
+            inputs = join([request.inputs for request in batch])
             outputs = self._model.predict(inputs)
             duration_s = time.perf_counter() - started_s
             if outputs.count != inputs.count:
@@ -192,18 +192,17 @@ class Service:
         start = 0
         for request in batch:
             stop = start + request.inputs.count
-            described, arrays = describe_outputs(outputs.part(start, stop))
-            times = {"rows": outputs.count, "started": started_s, "duration": duration_s}
-            self._send(request, {**described, **times}, arrays)
+            try:
+                described, arrays = describe_outputs(outputs.part(start, stop))
+                times = {"rows": outputs.count, "started": started_s, "duration": duration_s}
+                self._send(request, {**described, **times}, arrays)
+            except Exception as error:  # an answer that does not travel, or is too large to
+                self._fail(request, error)
             start = stop
             self._flush_or_forget(request.peer)
 
     def _fail(self, request: Request, error: BaseException) -> None:
-        try:
-            said = str(error)[:_TEXT_CHARS]
-        except BaseException:  # an exception that fails to say what it is
-            said = ""
-        self._send(request, {"error": [type(error).__name__[:200], said]}, ())
+        self._send(request, {"error": [type(error).__name__[:200], text_of(error)]}, ())
         self._flush_or_forget(request.peer)
 
     def _send(self, request: Request, answer: dict[str, Any], arrays: Sequence[Any]) -> None:
@@ -229,3 +228,16 @@ class Service:
         wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if peer.unsent else 0)
         if self._selector.get_key(peer.connection).events != wanted:
             self._selector.modify(peer.connection, wanted, peer)
+
+
+def text_of(error: BaseException) -> str:
+    """What an exception says, clipped, as text that travels; also for those that fail to say it."""
+    try:
+        return sendable(str(error)[:_TEXT_CHARS]) or "no reason given"
+    except BaseException:
+        return "no reason given"
+
+
+def sendable(text: str) -> str:
+    """The text without halves of surrogate pairs, as file names that are no UTF-8 bring: nothing encodes them."""
+    return text.encode(errors="replace").decode()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 from foretell.core.manifest import Artifact
+
+_KINDS: Mapping[str, type | tuple[type, ...]] = {"str": str, "int": int, "float": (int, float)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,4 +55,7 @@ class HostSpec:
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """The inverse of ``to_document``. Raises TypeError or KeyError where it is none."""
         artifacts = tuple(Artifact(**item) for item in document["artifacts"])
+        for field in fields(cls):
+            if not isinstance(document[field.name], _KINDS.get(str(field.type), object)):
+                raise TypeError(f"{field.name} is of no type that it can be")
         return cls(**{**document, "artifacts": artifacts})

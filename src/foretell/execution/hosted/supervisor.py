@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import selectors
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from foretell.errors import OperatorError
 from foretell.execution.hosted.breaker import Cause
 from foretell.execution.hosted.fleet import Fleet
 from foretell.execution.hosted.frames import FrameError, FrameReader, pack
@@ -44,20 +46,32 @@ class Worker:
 
 
 class Supervisor:
-    """``start`` it, and ``stop`` it: then every host is ended."""
+    """``start`` it, and ``stop`` it: then every host is ended. ``on_end`` is called when it has, also where it failed.
 
-    def __init__(self, folder: Path, *, show_output: bool = False, environ: Mapping[str, str] | None = None) -> None:
+    Raises OperatorError where no socket can be made in the folder.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        show_output: bool = False,
+        environ: Mapping[str, str] | None = None,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
         self._folder = folder
         self._show_output = show_output
         self._environ = dict(os.environ if environ is None else environ)
+        self._on_end = on_end
         self._fleets: dict[str, Fleet] = {}
         self._workers: set[Worker] = set()
+        self._listener = self._listen()
         self._selector = selectors.DefaultSelector()
         self._wake_r, self._wake_w = os.pipe()
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="foretell-hosts", daemon=True)
-        self._numbers = 0
-        self._listener = self._listen()
+        # no successor's host is to be taken for one of this supervisor's
+        self._numbers = secrets.randbelow(800_000_000)
 
     @property
     def running(self) -> bool:
@@ -68,9 +82,11 @@ class Supervisor:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends every host. Returns when they are gone."""
-        os.write(self._wake_w, b"x")
+        """Ends every host. Returns when they are gone. Once only, also for one that has failed."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._wake_w, b"x")
         self._thread.join(STOP_S + 1.0)
+        os.close(self._wake_w)  # not by the thread, which may have ended long before this was written to
 
     def _listen(self) -> socket.socket:
         path = self._folder / SOCKET_NAME
@@ -78,7 +94,14 @@ class Supervisor:
             if left.suffix in LEFT_SUFFIXES:
                 left.unlink(missing_ok=True)
         listener = socket.socket(socket.AF_UNIX)
-        listener.bind(str(path))
+        try:
+            listener.bind(str(path))
+        except OSError as error:
+            listener.close()
+            raise OperatorError(
+                f"No socket for hosted models can be made at {path}: {error}.",
+                hint="Name a shorter folder with room: execution.folder, or TMPDIR.",
+            ) from error
         listener.listen(128)
         listener.setblocking(False)
         return listener
@@ -91,13 +114,17 @@ class Supervisor:
         try:
             while not self._stopping:
                 for key, _ in self._selector.select(self._patience_s()):
-                    if key.fd in self._selector.get_map():  # what came before in this turn may have ended it
+                    # what came before in this turn may have ended it, and something new have its number
+                    if self._selector.get_map().get(key.fd) is key:
                         key.data()
                 self._look()
         except Exception as error:
             _log.exception("supervisor_failed", error=type(error).__name__)
         finally:
-            self._end_all()
+            try:
+                self._end_all()
+            finally:
+                self._on_end()
 
     def _patience_s(self) -> float | None:
         return LOOK_S if any(fleet.busy for fleet in self._fleets.values()) else None
@@ -110,6 +137,8 @@ class Supervisor:
         now_s = time.monotonic()
         for fleet in list(self._fleets.values()):
             for replica in fleet.alive:
+                if replica.overdue(now_s) and replica.doomed is None:
+                    self._kill(replica, "killed")
                 cause = replica.over_limit(now_s)
                 if cause is not None and replica.doomed is None:
                     self._kill(replica, cause)
@@ -122,7 +151,14 @@ class Supervisor:
     # -- web workers --
 
     def _accept(self) -> None:
-        connection, _ = self._listener.accept()
+        try:
+            connection, _ = self._listener.accept()
+        except BlockingIOError:  # it went away again
+            return
+        except OSError as error:  # no descriptor left
+            _log.warning("worker_not_heard", error=type(error).__name__)
+            time.sleep(LOOK_S)
+            return
         connection.setblocking(False)
         worker = Worker(connection)
         self._workers.add(worker)
@@ -134,7 +170,7 @@ class Supervisor:
             if not data:
                 raise ConnectionResetError
             worker.frames.feed(data)
-            while (frame := worker.frames.next()) is not None:
+            while worker in self._workers and (frame := worker.frames.next()) is not None:
                 self._obey(worker, frame[0])
         except BlockingIOError:
             return
@@ -148,6 +184,8 @@ class Supervisor:
             fleet = self._fleets.get(spec.key)
             if fleet is None:
                 fleet = self._fleets[spec.key] = Fleet(spec, described=message.get("described"))
+            elif fleet.unwanted:  # why it could not be loaded then says nothing of now
+                fleet.reason = None
             fleet.unwanted = False
             self._say(worker, fleet.document())
         elif "release" in message:
@@ -156,10 +194,12 @@ class Supervisor:
         elif "condemn" in message:
             fleet = self._fleets.get(message["condemn"])
             for replica in fleet.alive if fleet is not None else ():
-                if replica.number == message["number"]:
+                if replica.doomed is None and replica.number == message["number"]:
                     self._kill(replica, "garbage")
 
     def _forget(self, worker: Worker) -> None:
+        if worker not in self._workers:
+            return
         self._workers.discard(worker)
         self._selector.unregister(worker.connection)
         worker.connection.close()
@@ -197,8 +237,8 @@ class Supervisor:
         self._numbers += 1
         try:
             replica = Replica(fleet.spec, self._folder, self._numbers, self._environ)
-        except OSError as error:
-            fleet.failed_to_start(f"its Python cannot be started: {error.strerror}", time.monotonic())
+        except (OSError, ValueError) as error:
+            fleet.failed_to_start(f"its Python cannot be started: {_why(error)}", time.monotonic())
             self._announce(fleet)
             return
         fleet.alive.append(replica)
@@ -207,9 +247,11 @@ class Supervisor:
 
     def _hear(self, fleet: Fleet, replica: Replica) -> None:
         replica.hear()
-        if replica.ready is None and replica.failure is None and replica.doomed is None:
+        if replica.ready is None and replica.failure is None and replica.doomed is None and not replica.mute:
             return
         self._selector.unregister(replica.said_fd)
+        if replica.failure is not None:
+            replica.kill("failed_to_load")  # a thread that the model began may keep it for ever
         if replica.ready is not None:
             fleet.became_ready(replica)
             _log.info("host_ready", **_named(replica), start_s=round(replica.ready_s - replica.started_s, 3))
@@ -256,7 +298,10 @@ class Supervisor:
         (self._folder / SOCKET_NAME).unlink(missing_ok=True)
         self._selector.close()
         os.close(self._wake_r)
-        os.close(self._wake_w)
+
+
+def _why(error: OSError | ValueError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
 
 
 def _named(replica: Replica) -> dict[str, Any]:
