@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +18,7 @@ import pytest
 from foretell.core.execution import ExecutionOptions
 from foretell.core.values import Table
 from foretell.errors import ArtifactError, LoadFailed, MissingLibrary
+from foretell.execution.hosted import replica
 from foretell.execution.hosted.executor import HostedExecutor
 from foretell.execution.hosted.host import HostLimits, Version, host
 from foretell.execution.hosted.hosts import Hosts
@@ -180,6 +183,20 @@ def children() -> set[int]:
     for task in Path("/proc/self/task").iterdir():
         found |= {int(pid) for pid in (task / "children").read_text().split()}
     return found
+
+
+def test_a_host_that_does_nothing_and_says_nothing_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replica, "SILENT_LOOKS", 50)
+
+    async def scenario(hosts: Hosts) -> None:
+        before = children()
+        model = await load(hosts, version(tmp_path / "v1", DOUBLER))
+        (pid,) = children() - before
+        os.kill(pid, signal.SIGSTOP)
+        await until(lambda: pid not in children() and bool(model.lease.replicas))
+        assert await ask(model, 3.0) == [6.0]
+
+    with_hosts(tmp_path, scenario)
 
 
 def test_a_version_that_nobody_wants_any_more_gives_its_memory_back(tmp_path: Path) -> None:

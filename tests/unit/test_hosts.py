@@ -166,6 +166,8 @@ def test_a_status_tells_what_runs_and_cannot_be_pulled_away() -> None:
     assert (other.running_since_ns(), other.flights()) == (123, [(7, 1), (8, 2**40)])
     host.begin(124, [(i, i) for i in range(10_000)])
     assert other.flights()[:2] == [(0, 0), (1, 1)]
+    host.beat(99)
+    assert (other.last_beat_ns(), len(other.flights())) == (99, 254), "the beat has a place of its own"
     host.end()
     assert other.flights() == []
     with pytest.raises(PermissionError):

@@ -28,6 +28,10 @@ LEFT_SUFFIXES = (".sock", ".task")
 SAID_BYTES = 1024 * 1024
 OUTPUT_BYTES = 64 * 1024
 OUTPUT_READS = 16
+SILENT_LOOKS = 200
+"""Looks of the supervisor, ten seconds of them, after which a host that does nothing and says nothing is stuck."""
+WORN_GRACE = 1.1
+"""How far over its limit of memory a host may go while the one that replaces it starts."""
 OUTPUT_CHARS = 2000
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _KEPT = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "HF_HOME"})
@@ -49,6 +53,8 @@ class Replica:
         self.worn = False
         self.memory_bytes = 0
         self._ready_bytes = 0
+        self._silent = 0
+        self._beat_ns = 0
         self.started_s = time.monotonic()
         self.ready_s = 0.0
         self._left_s = 0.0
@@ -129,13 +135,25 @@ class Replica:
     def over_limit(self, now_s: float) -> Cause | None:
         """Looks at memory and clock. Which limit the host is over now."""
         self.memory_bytes = memory_bytes(self.process.pid)
-        if self.memory_bytes > self.spec.memory_mib * 2**20:
+        grace = WORN_GRACE if self.worn else 1.0
+        if self.memory_bytes > grace * self.spec.memory_mib * 2**20:
             return "memory_limit"
         if self.ready is None:
             return "time_limit" if now_s - self.started_s > START_S else None
         self._ready_bytes = self._ready_bytes or self.memory_bytes
         since_ns = self._status.running_since_ns()
-        return "time_limit" if since_ns and now_s - since_ns / 1e9 > self.spec.timeout_s else None
+        if since_ns:
+            self._silent = 0
+            return "time_limit" if now_s - since_ns / 1e9 > self.spec.timeout_s else None
+        return "time_limit" if self._stuck() else None
+
+    def _stuck(self) -> bool:
+        """Whether it has neither called the model nor listened for long. Counted in looks, not by the clock: where the
+        whole machine stood still, nobody is to blame."""
+        beat_ns = self._status.last_beat_ns()
+        self._silent = self._silent + 1 if beat_ns == self._beat_ns else 0
+        self._beat_ns = beat_ns
+        return self._silent > SILENT_LOOKS
 
     def output(self) -> bytes:
         """What the model has printed since. At most a mebibyte: one that prints more waits for room meanwhile."""

@@ -17,6 +17,8 @@ from foretell.execution.hosted.status import Status
 from foretell.runtimes.base import Model
 
 LEAVE_S = 10.0
+BEAT_S = 1.0
+"""How often, at least, a host that has nothing to do says that it is there."""
 _READ_BYTES = 1024 * 1024
 _TEXT_CHARS = 2000
 
@@ -68,7 +70,8 @@ class Service:
         self._selector.register(self._listener, selectors.EVENT_READ)
         self._selector.register(self._wake[0], selectors.EVENT_READ)
         while not self._left():
-            wait_s = 0.0 if self._waiting else None if self._leave_at_s is None else 0.1
+            wait_s = 0.0 if self._waiting else BEAT_S if self._leave_at_s is None else 0.1
+            self._status.beat(time.monotonic_ns())
             for key, events in self._selector.select(wait_s):
                 if key.fileobj is self._listener:
                     self._accept()

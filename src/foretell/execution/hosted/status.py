@@ -16,7 +16,9 @@ SIZE = 4096
 
 _HEAD = struct.Struct("<QI")
 _PAIR = struct.Struct("<QQ")
-_MOST = (SIZE - 16) // _PAIR.size
+_BEAT = struct.Struct("<Q")
+_BEAT_AT = SIZE - _BEAT.size
+_MOST = (_BEAT_AT - 16) // _PAIR.size
 
 Flight = tuple[int, int]
 """A web worker's token and the number of its frame."""
@@ -45,6 +47,14 @@ class Status:
     def end(self) -> None:
         """The call has ended."""
         _HEAD.pack_into(self._page, 0, 0, 0)
+
+    def beat(self, now_ns: int) -> None:
+        """Between two calls: the host is there and listens."""
+        _BEAT.pack_into(self._page, _BEAT_AT, now_ns)
+
+    def last_beat_ns(self) -> int:
+        """When the host last said so; 0 before it ever did."""
+        return int(_BEAT.unpack_from(self._page, _BEAT_AT)[0])
 
     def running_since_ns(self) -> int:
         """When the running call began; 0 where none runs."""
