@@ -177,10 +177,14 @@ def test_while_a_worker_cannot_be_replaced_the_others_get_everything(
 ) -> None:
     monkeypatch.setattr(supervision, "RETRY_S", (60.0,))
     supervisor = Supervisor(Settings(), running.first(2), running.command(ANSWERS, ANSWERS, "raise SystemExit(1)"))
-    place = running.sockets[0].getsockname()
-    dead = running.until(lambda: any(slot.worker is None and slot.due_s > 0 for slot in supervisor.slots))
+    place, before = running.sockets[0].getsockname(), list(running.sockets)
+    bound_anew = running.until(lambda: running.sockets != before)
     running.run(
-        supervisor, running.started(2), lambda: os.kill(running.pids()[0], signal.SIGKILL), dead, lambda: asks(place)
+        supervisor,
+        running.started(2),
+        lambda: os.kill(running.pids()[0], signal.SIGKILL),
+        bound_anew,
+        lambda: asks(place),
     )
 
 

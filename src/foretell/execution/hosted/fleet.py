@@ -52,6 +52,11 @@ class Fleet:
         for worn in [r for r in self.alive if r.worn and not r.leaving][:1]:
             worn.leave()
 
+    def overgrown(self) -> list[Replica]:
+        """Hosts at their limit of memory before their successors can answer."""
+        limit = self.spec.memory_mib * 2**20
+        return [r for r in self.alive if r.worn and not r.leaving and r.doomed is None and r.memory_bytes > limit]
+
     def wear_out(self) -> list[Replica]:
         """The hosts that have grown since they were ready and come near their limit of memory, each told once."""
         limit = self.spec.memory_mib * 2**20

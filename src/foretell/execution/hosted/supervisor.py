@@ -143,6 +143,9 @@ class Supervisor:
                 if cause is not None and replica.doomed is None:
                     self._kill(replica, cause)
                 self._drain(replica)
+            for replica in fleet.overgrown():
+                replica.leave()  # its successor is on the way, and calls that wait for it are better than calls killed
+                self._announce(fleet)
             for replica in fleet.wear_out():
                 _log.info("host_worn", **_named(replica), memory_mib=replica.memory_bytes // 2**20)
             for _ in range(fleet.due(now_s)):
