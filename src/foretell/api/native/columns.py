@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.codecs.base import Answers
+from foretell.codecs.base import Answers, Values
 from foretell.core.signature import Output
 from foretell.core.values import Outputs, display_names
 
@@ -32,7 +32,7 @@ def answers(outputs: Outputs, options: Options = PLAIN, *, single: bool = False)
         rows = _array(outputs, options)
         return rows[0] if single and rows is not None else rows
 
-    return Answers(lambda: answer_columns(outputs, options), array)
+    return Answers(lambda: _array_columns(outputs, options) or answer_columns(outputs, options), array)
 
 
 def answer_columns(outputs: Outputs, options: Options = PLAIN) -> Columns:
@@ -50,6 +50,27 @@ def answer_columns(outputs: Outputs, options: Options = PLAIN) -> Columns:
             labels = display_names(output) or output.classes or ()
             by_class = zip(*listed.probabilities, strict=True) if listed.probabilities else ([] for _ in labels)
             for label, column in zip(labels, by_class, strict=True):
+                columns[f"probability_{label}"] = column
+    return columns
+
+
+def _array_columns(outputs: Outputs, options: Options) -> dict[str, Values] | None:
+    """The same columns of a classification as arrays, without an object for each row; None where it is not so plain."""
+    output, indices = outputs.output, outputs.indices
+    labels = np.array(output.classes or ())
+    if indices is None or output.several or options.top_k is not None or labels.dtype.kind not in "iufbU":
+        return None
+    if len({type(label) for label in output.classes or ()}) != 1:
+        return None
+    columns: dict[str, Values] = {"prediction": labels[indices]}
+    names = display_names(output)
+    if names is not None:
+        columns["class_name"] = np.array(names)[indices]
+    if outputs.probabilities is not None:
+        probabilities = np.asarray(outputs.probabilities, dtype=np.float64)
+        columns["confidence"] = probabilities[np.arange(len(indices)), indices]
+        if options.probabilities:
+            for label, column in zip(names or output.classes or (), probabilities.T, strict=True):
                 columns[f"probability_{label}"] = column
     return columns
 

@@ -27,6 +27,8 @@ from foretell.runtimes.base import LoadOptions, Model
 from foretell.sources.integrity import verified
 
 BACKLOG = 64
+NICENESS = 5
+"""Hosts give way to web workers: what answers in the loop is not to wait for a large model's turn to end."""
 _PR_SET_PDEATHSIG = 1
 _TEXT_CHARS = 2000
 _PARAMETERS_BYTES = 65_536
@@ -36,6 +38,7 @@ def run(said: int, task_path: str) -> int:
     """Loads and serves. Returns the exit code."""
     task = json.loads(Path(task_path).read_text())
     _die_with(task["parent"])
+    os.nice(NICENESS)
     spec = HostSpec.from_document(task["spec"])
     with ExitStack() as stack:
         try:
