@@ -136,13 +136,16 @@ def test_a_host_that_leaks_is_replaced_before_its_limit_without_a_lost_request(s
     assert "host_died" not in events
 
 
-@pytest.mark.parametrize("kills", [5, pytest.param(50, marks=pytest.mark.torture)])
-def test_hosts_killed_at_random_lose_no_request(server: Serving, kills: int) -> None:
+@pytest.mark.parametrize(("kills", "life_s"), [(5, 0.0), pytest.param(50, 1.2, marks=pytest.mark.torture)])
+def test_hosts_killed_at_random_lose_no_request(server: Serving, kills: int, life_s: float) -> None:
+    """Those that are killed again and again as soon as they run are left alone: the many live a little."""
     neighbours = [Neighbour(server.port, float(i)) for i in range(4)]
     for neighbour in neighbours:
         neighbour.start()
     for _ in range(kills):
         (pid,) = until(lambda: hosts(server), "a host")
+        ready_s = time.monotonic()
+        until(lambda ready_s=ready_s: time.monotonic() - ready_s >= life_s, "its life")  # type: ignore[misc]
         os.kill(pid, signal.SIGKILL)
         until(lambda pid=pid: hosts(server) and pid not in hosts(server), "another host")  # type: ignore[misc]
     for neighbour in neighbours:
