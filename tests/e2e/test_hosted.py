@@ -208,5 +208,4 @@ def answers(port: int) -> bool:
             answer = ask(client, 4.0)
             return bool(answer.status == 200 and answer.json["prediction"] == 8.0)
     except (OSError, EOFError):
-        time.sleep(0.01)
         return False

@@ -407,6 +407,7 @@ def test_an_answer_has_a_column_for_each_thing_it_says(codec: Codec, kind: str) 
         "mixed": [1, "x"],
         "l": [[1], [2]],
     }
+    assert codec.write is not None
     rows = rows_of(codec.write(Answers(lambda: columns, lambda: None)), kind)
     assert rows == [
         {"prediction": 1, "confidence": 0.5, "class_name": "a", "mixed": "1", "l": [1]},

@@ -77,12 +77,11 @@ class Codec(Protocol):
         ...
 
     @property
-    def writes(self) -> bool:
-        """Whether ``write`` makes answers of this format; otherwise the doors have ways of their own."""
-        ...
+    def write(self) -> Callable[[Answers], bytes] | None:
+        """Makes the bytes of an answer; None where the doors have ways of their own for it.
 
-    def write(self, answers: Answers) -> bytes:
-        """The answer's bytes; called where ``writes``. Raises NotAcceptable where the answer does not fit in."""
+        Raises NotAcceptable where the answer does not fit in.
+        """
         ...
 
     def compile(self, signature: Signature, limits: BodyLimits) -> Decoders | None:

@@ -9,7 +9,7 @@ carriage return alone are refused. Which record is a header, and what a field me
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from foretell.codecs.base import Answers, Decoders
 from foretell.core.document import Document, Header
@@ -35,10 +35,7 @@ class CsvCodec:
     single = True
     off_loop_bytes: int | None = None
     missing: str | None = None
-    writes = False
-
-    def write(self, answers: Answers) -> bytes:
-        raise NotImplementedError("CSV answers are the doors' own")
+    write: Callable[[Answers], bytes] | None = None
 
     def compile(self, signature: Signature, limits: BodyLimits) -> Decoders | None:  # noqa: ARG002
         return None

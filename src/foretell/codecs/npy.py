@@ -41,7 +41,6 @@ class NpyCodec:
     single = True
     off_loop_bytes: int | None = 64 * 1024
     missing: str | None = None
-    writes = True
 
     @property
     def media_type(self) -> str:

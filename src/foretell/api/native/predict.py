@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.types import Receive
@@ -16,10 +17,9 @@ from foretell.api.native.columns import Options, answers
 from foretell.api.native.formats import formats_of
 from foretell.api.native.parameters import allowed_seconds, check_options, check_room, invalid_options, read_options
 from foretell.api.native.translate import CSV, Turns, batch_json_turns, rows_csv_turns, single_json, timestamp
-from foretell.codecs.base import Codec
+from foretell.codecs.base import Answers, Codec
 from foretell.core.identity import Ref
 from foretell.core.limits import BodyLimits
-from foretell.core.values import Outputs
 from foretell.errors import Fault, InvalidInput, NotFound, RequestError, Unavailable
 from foretell.inference.service import Ask, InferenceService, Prediction
 from foretell.lifecycle.catalog import Catalog
@@ -129,8 +129,9 @@ async def _answer(exchange: Exchange, prediction: Prediction, answering: Codec, 
     prediction_id = exchange.services.ids.next()
     if answering.media_type == CSV:
         return _rows_answer(CSV_HEADER, await in_turns(rows_csv_turns(outputs, options)), ref, prediction_id)
-    if answering.writes:
-        body = await _written(answering, outputs, options, single=prediction.single)
+    if answering.write is not None:
+        said = answers(outputs, options, single=prediction.single)
+        body = await _written(answering.write, said, aside=answering.off_loop_bytes == 0 or outputs.count >= _MANY_ROWS)
         return _rows_answer(answering.media_type, body, ref, prediction_id)
     if prediction.single:
         body = single_json(
@@ -167,11 +168,9 @@ async def in_turns(turns: Turns) -> bytes:
             since_s = time.perf_counter()
 
 
-async def _written(codec: Codec, outputs: Outputs, options: Options, *, single: bool) -> bytes:
-    """The answer in one of the formats that codecs write, on a thread where that may take long."""
-    if codec.off_loop_bytes == 0 or outputs.count >= _MANY_ROWS:
-        return await asyncio.to_thread(lambda: codec.write(answers(outputs, options, single=single)))
-    return codec.write(answers(outputs, options, single=single))
+async def _written(write: Callable[[Answers], bytes], said: Answers, *, aside: bool) -> bytes:
+    """The answer in one of the formats that codecs write; ``aside``, on a thread, where that may take long."""
+    return await asyncio.to_thread(write, said) if aside else write(said)
 
 
 def _rows_answer(content_type: str, body: bytes, ref: Ref, prediction_id: str) -> Answer:

@@ -1,4 +1,4 @@
-"""Whether pyarrow is there, and what it raises for bodies it cannot read."""
+"""Whether pyarrow is there, what the codecs that need it share, and what it raises for bodies it cannot read."""
 
 from __future__ import annotations
 
@@ -7,12 +7,31 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.util import find_spec
 
+from foretell.codecs.base import Decoders
 from foretell.core.faults import malformed
 from foretell.core.limits import BodyLimits
+from foretell.core.signature import Signature
 from foretell.errors import BodyTooLarge, MalformedRequest
 
 LIBRARY = "pyarrow"
 INSTALL = "pip install 'foretell[data]'"
+
+
+class ByArrow:
+    """What the codecs that need pyarrow share: batches alone, always off the loop, and no fast way of their own."""
+
+    single = False
+    off_loop_bytes: int | None = 0
+
+    def __init__(self, library: str = LIBRARY) -> None:
+        self._library = library
+
+    @property
+    def missing(self) -> str | None:
+        return missing(self._library)
+
+    def compile(self, signature: Signature, limits: BodyLimits) -> Decoders | None:  # noqa: ARG002
+        return None
 
 
 @cache

@@ -5,37 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from foretell.codecs.arrow.arrays import frame_of, readable
-from foretell.codecs.arrow.library import LIBRARY, missing, refusing, too_many_columns
+from foretell.codecs.arrow.library import ByArrow, refusing, too_many_columns
 from foretell.codecs.arrow.messages import broken, examine
 from foretell.codecs.arrow.tables import table_of
-from foretell.codecs.base import Answers, Decoders
+from foretell.codecs.base import Answers
 from foretell.core.document import Document
 from foretell.core.faults import malformed
 from foretell.core.frame import Frame
 from foretell.core.limits import BodyLimits
-from foretell.core.signature import Signature
 
 
-class ArrowCodec:
+class ArrowCodec(ByArrow):
     """The codec of ``application/vnd.apache.arrow.stream``."""
-
-    single = False
-    off_loop_bytes: int | None = 0
-    writes = True
-
-    def __init__(self, library: str = LIBRARY) -> None:
-        self._library = library
 
     @property
     def media_type(self) -> str:
         return "application/vnd.apache.arrow.stream"
-
-    @property
-    def missing(self) -> str | None:
-        return missing(self._library)
-
-    def compile(self, signature: Signature, limits: BodyLimits) -> Decoders | None:  # noqa: ARG002
-        return None
 
     def parse(self, body: bytes, many: bool, limits: BodyLimits, parameters: Mapping[str, str]) -> Document:  # noqa: ARG002
         if not body:

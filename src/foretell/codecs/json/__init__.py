@@ -6,7 +6,7 @@ for NDJSON.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from foretell.codecs.base import Answers, Decoders
 from foretell.codecs.json.batch import batch_decoder
@@ -32,10 +32,7 @@ class JsonCodec:
     single = True
     off_loop_bytes: int | None = None
     missing: str | None = None
-    writes = False
-
-    def write(self, answers: Answers) -> bytes:
-        raise NotImplementedError("JSON answers are the doors' own")
+    write: Callable[[Answers], bytes] | None = None
 
     def compile(self, signature: Signature, limits: BodyLimits) -> Decoders | None:
         shapes = Shapes.of(signature, limits)

@@ -34,7 +34,6 @@ class NdjsonCodec:
     single = False
     off_loop_bytes: int | None = 64 * 1024
     missing: str | None = None
-    writes = True
 
     @property
     def media_type(self) -> str:
