@@ -22,6 +22,9 @@
     └── RequestError             a request cannot be answered as asked
         ├── MalformedRequest     it cannot be read as this request
         ├── InvalidInput         it can be read, but a value is wrong
+        ├── Unauthenticated      no valid credential
+        ├── Forbidden            a valid credential that does not reach this far
+        ├── RateLimited          what may be used up is used up
         ├── NotFound             no such path
         │   ├── UnknownModel
         │   └── UnknownVersion
@@ -54,6 +57,7 @@ __all__ = [
     "DeadlineExceeded",
     "Draining",
     "Fault",
+    "Forbidden",
     "ForetellError",
     "GoldenMismatch",
     "IntegrityError",
@@ -73,10 +77,12 @@ __all__ = [
     "PathMissing",
     "PortInUse",
     "QueueFull",
+    "RateLimited",
     "RequestError",
     "SettingsError",
     "SignatureMissing",
     "StartFailed",
+    "Unauthenticated",
     "Unavailable",
     "UnknownModel",
     "UnknownVersion",
@@ -275,6 +281,34 @@ class MalformedRequest(RequestError):
 class InvalidInput(RequestError):
     code = "invalid_input"
     title = "Input is not valid"
+
+
+class Unauthenticated(RequestError):
+    """Nobody we know. The words never tell an unknown credential from an expired or a revoked one."""
+
+    code = "unauthenticated"
+    title = "No valid credential"
+
+
+class Forbidden(RequestError):
+    code = "forbidden"
+    title = "Not allowed"
+
+
+class RateLimited(RequestError):
+    """Used up. ``limit`` and ``remaining`` are requests or rows; in ``reset_s`` whole seconds there is more."""
+
+    code = "rate_limited"
+    title = "Too many requests"
+    retryable = True
+
+    def __init__(
+        self, detail: str, *, limit: int = 0, remaining: int = 0, reset_s: int = 1, code: str | None = None
+    ) -> None:
+        super().__init__(detail, code=code)
+        self.limit = limit
+        self.remaining = remaining
+        self.reset_s = reset_s
 
 
 class NotFound(RequestError):

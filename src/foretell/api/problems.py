@@ -14,6 +14,7 @@ from foretell.errors import (
     DeadlineExceeded,
     Draining,
     Fault,
+    Forbidden,
     InvalidInput,
     MalformedRequest,
     MethodNotAllowed,
@@ -22,7 +23,9 @@ from foretell.errors import (
     NotFound,
     NotReady,
     QueueFull,
+    RateLimited,
     RequestError,
+    Unauthenticated,
     Unavailable,
     UnknownModel,
     UnknownVersion,
@@ -38,6 +41,9 @@ STATUSES: Mapping[type[RequestError], int] = {
     RequestError: 400,
     MalformedRequest: 400,
     InvalidInput: 422,
+    Unauthenticated: 401,
+    Forbidden: 403,
+    RateLimited: 429,
     NotFound: 404,
     UnknownModel: 404,
     UnknownVersion: 404,
@@ -76,7 +82,17 @@ def headers_of(error: RequestError) -> dict[str, str]:
     headers = {"cache-control": "no-store"}
     if isinstance(error, Unavailable):
         headers["retry-after"] = str(max(1, error.retry_after_s))
+    elif isinstance(error, Unauthenticated):
+        headers["www-authenticate"] = 'Bearer realm="foretell"'
+    elif isinstance(error, RateLimited):
+        headers["retry-after"] = str(max(1, error.reset_s))
+        headers |= rate_headers(error.limit, error.remaining, error.reset_s)
     return headers
+
+
+def rate_headers(limit: int, remaining: int, reset_s: int) -> dict[str, str]:
+    """Where the caller stands with its limit; ``reset_s`` seconds from now there is more."""
+    return {"ratelimit-limit": str(limit), "ratelimit-remaining": str(remaining), "ratelimit-reset": str(reset_s)}
 
 
 def problem_response(
