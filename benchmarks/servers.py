@@ -100,9 +100,9 @@ def running(recipe: Recipe, core: int | None, folder: Path) -> Iterator[Server]:
 
 
 def launch(recipe: Recipe, port: int, core: int | None, folder: Path, sink: int) -> subprocess.Popen[bytes]:
-    """Starts it in the folder of the run, where no foretell.toml and no .env lies."""
+    """Starts it in the folder of the run, where no foretell.toml and no .env lies, with a state of its own."""
     command = pinned([part.replace("{port}", str(port)) for part in recipe.command], core)
-    environment = {**clean_environment(), **recipe.environment}
+    environment = {**clean_environment(), "XDG_STATE_HOME": str(folder / f"state-{port}"), **recipe.environment}
     return subprocess.Popen(command, cwd=folder, env=environment, stdout=sink, stderr=sink, start_new_session=True)
 
 

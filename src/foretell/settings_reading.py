@@ -17,12 +17,18 @@ CONFIG = "FORETELL_CONFIG"
 RESOLVED = "FORETELL_RESOLVED_SETTINGS"
 CONFIG_NAME = "foretell.toml"
 FALLBACKS = {"MODEL_PATH": "models", "HOST": "host", "PORT": "port"}
+SHORT = {"state.folder": "FORETELL_STATE"}
+"""Variables with a name of their own; the regular one is taken, too."""
 NOT_SETTINGS = frozenset({CONFIG, RESOLVED, "FORETELL_DEBUG"})
 SHOWN_CHARS = 64
 
 
 def variable(key: str) -> str:
     """The environment variable of a dotted key: ``limits.timeout_s`` -> ``FORETELL_LIMITS__TIMEOUT_S``."""
+    return SHORT.get(key) or _regular(key)
+
+
+def _regular(key: str) -> str:
     return PREFIX + key.upper().replace(".", "__")
 
 
@@ -81,7 +87,7 @@ class Reading:
                 self._table(value, f"{name}.", path)
             elif key in self._keys:
                 # a path in the file is meant from where the file stands
-                relative = key in ("models", "log.path") and isinstance(value, str)
+                relative = key in ("models", "log.path", "state.folder") and isinstance(value, str)
                 self._put(key, path.parent / value if relative else value, f"{path.name}: {key}")
             else:
                 options = (self._keys | groups) if not prefix else self._keys
@@ -89,7 +95,7 @@ class Reading:
                 self.faults.append(f"{path.name}: {key[:SHOWN_CHARS]} is {kind}")
 
     def _variables(self, variables: Mapping[str, str], where: str) -> None:
-        by_name = {variable(key): key for key in self._keys}
+        by_name = {name: key for key in self._keys for name in (_regular(key), variable(key))}
         for given, value in variables.items():
             name = given.upper()
             if not name.startswith(PREFIX) or name in NOT_SETTINGS or not value or _service_link(name, value):

@@ -135,7 +135,10 @@ def serving(
     log_to: Path | None = None,
     **settings: Any,
 ) -> Iterator[Serving]:
-    """`foretell serve MODELS` on a free port, ready. ``settings`` by key, ``__`` for the dot; it logs in ``folder``."""
+    """`foretell serve MODELS` on a free port, ready. ``settings`` by key, ``__`` for the dot.
+
+    Its log and its state are in ``folder``, the latter in ``state``.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "output.log"
     dotted = {key.replace("__", "."): value for key, value in settings.items()}
@@ -144,7 +147,7 @@ def serving(
     arguments = [*command(), "serve", *([] if models is None else [str(models)]), "--port", "0", *options]
     if not lane:
         arguments.append("--no-lane")
-    env = environment(**setting_variables(dotted))
+    env = environment(**{"FORETELL_STATE": str(folder / "state"), **setting_variables(dotted)})
     with started(arguments, env, folder / "output.log", folder) as process:
         server = Serving(process, 0, log, lane, models)
         server.port = until(lambda: _port_of(server), f"`{' '.join(arguments)}` did not start", START_S)

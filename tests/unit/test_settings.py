@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from foretell.core.identity import Ref
 from foretell.core.limits import BodyLimits
 from foretell.errors import SettingsError
-from foretell.settings import Limits, Log, Settings, Trust
+from foretell.settings import Limits, Log, Settings, State, Trust
 
 
 def load(
@@ -272,3 +272,31 @@ def test_trusted_pickles_are_names_of_models_and_versions(given: Any, names: tup
 def test_what_names_no_version_is_not_trusted(given: Any) -> None:
     with pytest.raises(ValidationError, match="names of models or versions"):
         Trust.model_validate({"pickle": given})
+
+
+def test_the_state_folder_has_a_short_variable_and_a_default_of_the_users_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load(tmp_path, {"FORETELL_STATE": "/srv/state"}).state.place == Path("/srv/state")
+    assert load(tmp_path, {"FORETELL_STATE__FOLDER": "/srv/state"}).state.place == Path("/srv/state")
+    written = tmp_path / "written"
+    written.mkdir()
+    assert load(written, toml='[state]\nfolder = "state"').state.place == written / "state"
+    monkeypatch.setenv("XDG_STATE_HOME", "/var/me")
+    assert load(tmp_path).state.place == Path("/var/me/foretell")
+    monkeypatch.setenv("XDG_STATE_HOME", "not/absolute")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert load(tmp_path).state.place == Path("/home/me/.local/state/foretell")
+
+
+def test_workers_find_the_state_folder_from_any_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    exported = Settings(state=State(folder=Path("state"))).export()
+    monkeypatch.chdir("/")
+    assert Settings.load(environ=exported).state.place == tmp_path / "state"
+
+
+def test_a_database_that_is_no_postgresql_is_refused_without_showing_its_password(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"'\(hidden\)' must begin with postgresql://") as refused:
+        load(tmp_path, {"FORETELL_STATE__URL": "mysql://me:hush@host/x"})
+    assert "hush" not in str(refused.value)
