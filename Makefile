@@ -54,7 +54,7 @@ docs: $(DEV) ## The documentation as a site, in site/
 	@.venv/bin/zensical build --clean
 
 reference: $(DEV) ## Write the generated pages of docs/reference anew
-	@for page in settings errors cli; do $(PY) tools/generate_$$page.py; done
+	@for page in settings errors cli schema; do $(PY) tools/generate_$$page.py; done
 
 lock: $(DEV) ## Write requirements/*.txt anew
 	@.venv/bin/uv pip compile -q pyproject.toml requirements/build.in --extra all $(LOCK) -o requirements/serve.txt

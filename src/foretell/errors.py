@@ -5,6 +5,10 @@
     │   ├── SettingsError        a setting is unknown or has a value that cannot be
     │   ├── PathMissing          what was named is not there
     │   ├── PortInUse            another process listens on the address
+    │   ├── KeyFault             a key cannot be made, found or changed as asked
+    │   ├── StateError           what the server remembers cannot be read or written
+    │   │   ├── StateAway        not now: somebody else holds it, or it cannot be reached
+    │   │   └── StateFull        there is no room left for it
     │   └── StartFailed          the application, or a worker process of it, did not start
     ├── ArtifactError            a version folder or file cannot be served
     │   ├── ManifestError        manifest.toml cannot be read or contradicts itself
@@ -28,6 +32,7 @@
         ├── NotFound             no such path
         │   ├── UnknownModel
         │   └── UnknownVersion
+        ├── Conflict             it contradicts what there is
         ├── MethodNotAllowed     the path is known, the method is not
         ├── NotAcceptable        no answer format the caller takes
         ├── UnsupportedMediaType the body's format is not read here
@@ -37,6 +42,7 @@
         │   ├── NotReady         no version is ready
         │   ├── QueueFull        more is waiting than the limit allows
         │   └── Draining         the server is stopping
+        ├── StorageFull          the disk is full and the request would have to write
         └── DeadlineExceeded     the time allowed has passed
 
 No HTTP status stands here: ``foretell.api.problems`` maps classes to statuses, and a test holds that none is missed.
@@ -53,6 +59,7 @@ from typing import Any, ClassVar
 __all__ = [
     "ArtifactError",
     "BodyTooLarge",
+    "Conflict",
     "ConversionDiffers",
     "DeadlineExceeded",
     "Draining",
@@ -62,6 +69,7 @@ __all__ = [
     "GoldenMismatch",
     "IntegrityError",
     "InvalidInput",
+    "KeyFault",
     "LoadFailed",
     "MalformedRequest",
     "ManifestError",
@@ -82,6 +90,10 @@ __all__ = [
     "SettingsError",
     "SignatureMissing",
     "StartFailed",
+    "StateAway",
+    "StateError",
+    "StateFull",
+    "StorageFull",
     "Unauthenticated",
     "Unavailable",
     "UnknownModel",
@@ -133,6 +145,36 @@ class PortInUse(OperatorError):
     code = "port_in_use"
     title = "Port in use"
     exit_code = 69  # EX_UNAVAILABLE
+
+
+class KeyFault(OperatorError):
+    """A key cannot be made, found or changed as asked. ``conflict``: it contradicts one that is there."""
+
+    code = "key_fault"
+    title = "Key not usable so"
+    exit_code = 65  # EX_DATAERR
+
+    def __init__(self, detail: str, *, hint: str | None = None, conflict: bool = False) -> None:
+        super().__init__(detail, hint=hint)
+        self.conflict = conflict
+
+
+class StateError(OperatorError):
+    code = "state_unusable"
+    title = "State not usable"
+    exit_code = 74  # EX_IOERR
+
+
+class StateAway(StateError):
+    code = "state_away"
+    title = "State not reachable"
+    retryable = True
+    exit_code = 75  # EX_TEMPFAIL
+
+
+class StateFull(StateError):
+    code = "state_full"
+    title = "Disk full"
 
 
 class StartFailed(OperatorError):
@@ -326,6 +368,11 @@ class UnknownVersion(NotFound):
     title = "Unknown version"
 
 
+class Conflict(RequestError):
+    code = "conflict"
+    title = "Contradicts what there is"
+
+
 class MethodNotAllowed(RequestError):
     code = "method_not_allowed"
     title = "Method not allowed"
@@ -380,6 +427,12 @@ class QueueFull(Unavailable):
 class Draining(Unavailable):
     code = "draining"
     title = "The server is stopping"
+
+
+class StorageFull(RequestError):
+    code = "storage_full"
+    title = "Disk full"
+    retryable = True
 
 
 class DeadlineExceeded(RequestError):

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from foretell.core.faults import clip
 from foretell.errors import (
     BodyTooLarge,
+    Conflict,
     DeadlineExceeded,
     Draining,
     Fault,
@@ -25,6 +26,7 @@ from foretell.errors import (
     QueueFull,
     RateLimited,
     RequestError,
+    StorageFull,
     Unauthenticated,
     Unavailable,
     UnknownModel,
@@ -47,6 +49,7 @@ STATUSES: Mapping[type[RequestError], int] = {
     NotFound: 404,
     UnknownModel: 404,
     UnknownVersion: 404,
+    Conflict: 409,
     MethodNotAllowed: 405,
     NotAcceptable: 406,
     UnsupportedMediaType: 415,
@@ -57,6 +60,7 @@ STATUSES: Mapping[type[RequestError], int] = {
     QueueFull: 503,
     Draining: 503,
     DeadlineExceeded: 504,
+    StorageFull: 507,
 }
 
 

@@ -1,0 +1,1 @@
+"""API keys: kept in the database, checked from memory."""

@@ -1,0 +1,112 @@
+"""The keys in memory: who stands behind a presented key, in a few microseconds and without asking anybody."""
+
+from __future__ import annotations
+
+import bisect
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from foretell.core.access.api_key import id_of
+from foretell.core.access.credentials import Credential
+from foretell.core.access.principal import Principal, anonymous
+from foretell.errors import Unauthenticated
+from foretell.security.keys.pepper import Pepper
+from foretell.security.keys.record import KeyRecord
+
+REFUSED = "No valid credential was sent. A key or token may be unknown, mistyped, expired or revoked."
+
+
+class Held:
+    """A key that may be used until ``ends_s``; ``used_s`` is when it last was."""
+
+    __slots__ = ("ends_s", "id", "principal", "used_s")
+
+    def __init__(self, key_id: str, principal: Principal, ends_s: float) -> None:
+        self.id = key_id
+        self.principal = principal
+        self.ends_s = ends_s
+        self.used_s = 0.0
+
+
+# stands in for whatever is not held, so that an unknown key takes the same steps as an expired one
+_NOBODY = Held("", anonymous(frozenset()), -math.inf)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ring:
+    """What is held at one time; replaced as a whole. ``ends`` are the moments at which keys expire, in order."""
+
+    by_digest: dict[bytes, Held]
+    ends: list[float]
+    number: int
+
+
+class Keyring:
+    """The principals behind API keys. Asked by the event loop; ``apply`` may be called on any thread, one at a time.
+
+    ``refresh`` brings news from the database and is awaited before a well-formed key that is not held is refused: it
+    may have been made a moment ago, by another process.
+    """
+
+    def __init__(
+        self,
+        pepper: Pepper,
+        refresh: Callable[[], Awaitable[None]] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._digest = pepper.digest
+        self._clock = clock
+        self._ring = _Ring({}, [], 0)
+        self.refresh = refresh
+
+    @property
+    def generation(self) -> int:
+        """Grows with every change of keys, and whenever one expires."""
+        ring = self._ring
+        return ring.number + bisect.bisect_right(ring.ends, self._clock())
+
+    def known(self, credential: Credential) -> Principal | None:
+        """The principal of a key that is held and neither expired nor revoked."""
+        if credential.kind != "key":
+            return None
+        held = self._ring.by_digest.get(self._digest(credential.secret), _NOBODY)
+        now_s = self._clock()
+        if now_s >= held.ends_s:
+            return None
+        held.used_s = now_s
+        return held.principal
+
+    async def identify(self, credential: Credential) -> Principal:
+        """The principal, after a look at the database where memory does not know a key that could be one."""
+        found = self.known(credential)
+        if found is None and self.refresh is not None and credential.kind == "key" and id_of(credential.secret):
+            await self.refresh()
+            found = self.known(credential)
+        if found is None:
+            raise Unauthenticated(REFUSED)
+        return found
+
+    def apply(self, records: Iterable[KeyRecord]) -> None:
+        """Takes in keys that are new or have changed; ``generation`` grows even where there is none."""
+        ring = self._ring
+        held = dict(ring.by_digest)
+        for record in records:
+            before = held.pop(record.digest, None)
+            if record.revoked_s is not None:
+                continue
+            ends_s = math.inf if record.expires_s is None else record.expires_s
+            held[record.digest] = now = Held(record.id, record.principal, ends_s)
+            now.used_s = 0.0 if before is None else before.used_s
+        ends = sorted(key.ends_s for key in held.values() if key.ends_s != math.inf)
+        # beyond whatever the ring before could have counted up to
+        self._ring = _Ring(held, ends, ring.number + len(ring.ends) + 1)
+
+    def used_since(self, moment_s: float) -> dict[str, float]:
+        """When keys were last used, by id, for those used after ``moment_s``."""
+        return {held.id: held.used_s for held in list(self._ring.by_digest.values()) if held.used_s > moment_s}
+
+    def __len__(self) -> int:
+        """How many keys are held, expired ones among them."""
+        return len(self._ring.by_digest)
