@@ -62,7 +62,7 @@ def test_a_key_is_found_as_it_was_made(store: KeyStore) -> None:
     (found,) = store.get("partner-x")
     assert found == made
     assert (found.id, found.principal.id) == (key.split("_")[1], "key:partner-x")
-    assert (found.tenant, found.scopes, found.models) == ("tenant-x", {"predict"}, {"iris"})
+    assert (found.tenant, found.scopes, found.models) == ("tenant-x", GRANT.scopes, GRANT.models)
     assert [str(rate) for rate in found.rates] == ["100/m", "5000 rows/h"]
     assert found.expires_s is not None and found.expires_s - found.created_s == pytest.approx(900)
     assert store.get(made.id) == [made] and store.all() == [made]
