@@ -29,8 +29,10 @@ from foretell.lifecycle.catalog import Catalog, CatalogHolder, Entry, Reason
 from foretell.lifecycle.servable import Servable
 from foretell.lifecycle.states import State
 from foretell.runtimes.base import Model
+from foretell.security.gate import Gate
 from foretell.settings import Settings
 from foretell.telemetry.observer import Outcome
+from tests.gates import open_gate
 
 Make = Any
 
@@ -107,6 +109,7 @@ class Light:
     observer: Observed = field(default_factory=Observed)
     ids: Ids = field(default_factory=Ids)
     started_at: float = field(default_factory=time.time)
+    gate: Gate = field(default_factory=open_gate)
     lane: None = None
     codecs: tuple[Codec, ...] = (JsonCodec(), CsvCodec())
     streams: tuple[StreamFormat, ...] = STREAMS

@@ -33,10 +33,12 @@ from foretell.lifecycle.catalog import Catalog, CatalogHolder, Entry
 from foretell.lifecycle.loader import OpenCache, no_cache
 from foretell.lifecycle.servable import Servable
 from foretell.lifecycle.states import State
+from foretell.security.gate import Gate
 from foretell.settings import Settings
 from foretell.telemetry.observer import Outcome
 from foretell.wire.lane import Lane
 from foretell.wire.protocol import LaneProtocol
+from tests.gates import open_gate
 
 WAIT_S = 30.0
 SIGNATURE = Signature((Column("x"), Column("y")), output=Output("regression"))
@@ -101,6 +103,7 @@ class Light:
     servable: Servable
     codecs: tuple[Codec, ...] = (JsonCodec(), CsvCodec())
     streams: tuple[StreamFormat, ...] = STREAMS
+    gate: Gate = field(default_factory=open_gate)
 
     def drain(self) -> None:
         """Refuses new work from here on, as ``bootstrap.Services`` does."""

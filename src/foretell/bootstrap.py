@@ -33,6 +33,7 @@ from foretell.codecs.stream.arrow import ArrowFormat
 from foretell.codecs.stream.base import StreamFormat
 from foretell.codecs.stream.csv import CsvFormat
 from foretell.codecs.stream.ndjson import NdjsonFormat
+from foretell.core.access.principal import Principal
 from foretell.core.execution import ExecutionOptions
 from foretell.core.ids import Ids
 from foretell.core.manifest import Artifact
@@ -50,6 +51,9 @@ from foretell.lifecycle.loader import Loader, OpenCache, no_cache
 from foretell.lifecycle.reconciler import Reconciler
 from foretell.runtimes import registry
 from foretell.runtimes.base import LoadOptions, Model
+from foretell.security.gate import Gate
+from foretell.security.openness import stranger
+from foretell.security.unlimited import Unlimited
 from foretell.settings import Settings
 from foretell.sources.base import Found
 from foretell.sources.local import LocalSource
@@ -76,6 +80,7 @@ class Services:
     ids: Ids
     log: Log
     started_at: float
+    gate: Gate
     lane: Lane | None
     codecs: tuple[Codec, ...] = CODECS
     streams: tuple[StreamFormat, ...] = STREAMS
@@ -101,10 +106,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             reconciler = Reconciler(local_source(settings), open_loader(settings, caches.cache, hosts), holder)
             await reconciler.start()
             ids = Ids()
+            gate = _open_gate(settings)
             lane = _open_lane(settings, holder, log.observer, ids)
             limits = settings.limits
             service = InferenceService(holder, limits.body, limits.max_queue_s, limits.max_streams)
-            services = Services(settings, service, reconciler, log.observer, ids, log, time.time(), lane)
+            services = Services(settings, service, reconciler, log.observer, ids, log, time.time(), gate, lane)
             with _rescan_on_hangup(reconciler), _spared_by_the_collector():
                 try:
                     yield services
@@ -116,6 +122,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         if hosts is not None:
             await hosts.close()
         log.close()
+
+
+def _open_gate(settings: Settings) -> Gate:
+    def anonymous(loopback: bool) -> Principal:
+        return stranger(settings.auth.mode, loopback=loopback, closed=False)
+
+    return Gate({}, Unlimited(), anonymous, time.time)
 
 
 def local_source(settings: Settings) -> LocalSource:

@@ -18,10 +18,11 @@ from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_valid
 from foretell.core.identity import name_fault
 from foretell.errors import SettingsError
 from foretell.settings_groups import Cache, Docs, Errors, Execution, Group, Limits, Log, Trust, names_of_models
-from foretell.settings_guard import State
+from foretell.settings_guard import Auth, State
 from foretell.settings_reading import RESOLVED, SHOWN_CHARS, Reading, nested
 
 __all__ = [
+    "Auth",
     "Cache",
     "Docs",
     "Errors",
@@ -66,6 +67,7 @@ class Settings(Group):
     execution: Execution = Execution()
     trust: Trust = Trust()
     cache: Cache = Cache()
+    auth: Auth = Auth()
     docs: Docs = Docs()
     state: State = State()
 

@@ -5,10 +5,23 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 
 from foretell.settings_groups import Group
+
+
+class Auth(Group):
+    mode: Literal["auto", "on", "off"] = Field(
+        default="auto",
+        description="Who needs a credential: everybody (`on`), nobody (`off`), or `auto`: all but callers on this "
+        "machine, and they too once there is a key.",
+    )
+    public_docs: bool = Field(
+        default=False,
+        description="Whether `/`, `/docs` and `/openapi.json` are open to all; on a loopback address they always are.",
+    )
 
 
 class State(Group):

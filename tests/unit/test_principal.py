@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foretell.core.access.credentials import MAX_CREDENTIAL_BYTES, Credential, presented
-from foretell.core.access.decision import PUBLIC, Action, Decision, decide
+from foretell.core.access.decision import Action, Decision, decide
 from foretell.core.access.principal import Principal, anonymous
 from foretell.core.access.rates import PERIODS_S, UNITS, Rate
 from foretell.core.access.scopes import SCOPES, Scope, unknown_scopes
@@ -21,7 +21,11 @@ def key(*scopes: Scope, models: frozenset[str] | None = None) -> Principal:
 @pytest.mark.parametrize(
     ("actor", "action", "decision"),
     [
-        (anonymous(frozenset()), PUBLIC, Decision(True, "public")),
+        (anonymous(frozenset()), Action("public"), Decision(True, "public")),
+        (anonymous(frozenset()), Action("known"), Decision(False, "credential_missing")),
+        (anonymous(frozenset({"predict"})), Action("known"), Decision(True, "known")),
+        (key("metrics"), Action("known"), Decision(True, "known")),
+        (key(), Action("known"), Decision(False, "scope_missing")),
         (anonymous(frozenset()), Action("predict", "iris"), Decision(False, "credential_missing")),
         (anonymous(frozenset({"predict"})), Action("predict", "iris"), Decision(True, "scope")),
         (key("predict"), Action("predict", "iris"), Decision(True, "scope")),

@@ -16,7 +16,7 @@ from foretell.telemetry.sink import Sink
 
 KEYS = [
     *("timestamp", "level", "event", "request_id", "duration_ms", "method", "route", "status", "outcome", "code"),
-    *("model", "version", "rows", "batch_rows", "inference_ms", "lane"),
+    *("model", "version", "rows", "batch_rows", "inference_ms", "lane", "principal"),
 ]
 SHARED = Outcome(
     request_id="",

@@ -12,20 +12,19 @@ from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
+from foretell.api.access import Table
 from foretell.api.answers import Answer, document_answer
 from foretell.api.dependencies import STATE, OpenServices, Services
 from foretell.api.docs import docs_asset, docs_page
 from foretell.api.handlers import install_handlers
 from foretell.api.middleware.context import ContextMiddleware, exchange_of
+from foretell.api.middleware.gate import GateMiddleware
 from foretell.api.native.router import native_paths
 from foretell.api.openapi import OpenApi
 from foretell.api.routes import Route
 from foretell.errors import ForetellError
 from foretell.lifecycle.catalog import Catalog
 from foretell.settings import Settings
-
-MIDDLEWARE = [Middleware(ContextMiddleware)]
-"""From the outside to the inside; FastAPI's own go around and behind them."""
 
 
 class Application(FastAPI):
@@ -36,7 +35,11 @@ class Application(FastAPI):
             title="Foretell",
             version=version("foretell"),
             lifespan=self._lifespan,
-            middleware=MIDDLEWARE,
+            # from the outside to the inside; FastAPI's own go around and behind them
+            middleware=[
+                Middleware(ContextMiddleware),
+                Middleware(GateMiddleware, table=Table(lambda: self.routes)),
+            ],
             openapi_url=None,
             docs_url=None,
             redoc_url=None,
@@ -55,9 +58,13 @@ class Application(FastAPI):
         for path in native_paths(settings.prefix):
             self.add_api_route(path.path, path.endpoint, methods=[path.method], name=path.name, response_model=None)
         if settings.docs.enabled:
-            for place, endpoint in (("/openapi.json", self._document), ("/docs", docs_page)):
-                self.add_api_route(place, endpoint, response_model=None, include_in_schema=False)
-            self.add_api_route("/docs/assets/{name}", docs_asset, response_model=None, include_in_schema=False)
+            pages = (
+                ("/openapi.json", self._document, "openapi"),
+                ("/docs", docs_page, "docs"),
+                ("/docs/assets/{name}", docs_asset, "docs_asset"),
+            )
+            for place, endpoint, name in pages:
+                self.add_api_route(place, endpoint, name=name, response_model=None, include_in_schema=False)
 
     @property
     def failure(self) -> ForetellError | None:
@@ -72,8 +79,8 @@ class Application(FastAPI):
 
     async def _document(self, request: Request) -> Answer:
         """The OpenAPI document."""
-        services = exchange_of(request.scope).services
-        document = self._openapi.document(self.routes, services.service.catalog, services.codecs)
+        exchange = exchange_of(request.scope)
+        document = self._openapi.document(self.routes, exchange.catalog, exchange.services.codecs)
         root_path = request.scope.get("root_path", "")
         return document_answer({**document, "servers": [{"url": root_path}]} if root_path else document)
 

@@ -10,6 +10,7 @@ from foretell.codecs.base import Codec
 from foretell.codecs.stream.base import StreamFormat
 from foretell.core.ids import Ids
 from foretell.inference.service import InferenceService
+from foretell.security.gate import Gate
 from foretell.settings import Settings
 from foretell.telemetry.observer import Observer
 
@@ -40,6 +41,9 @@ class Services(Protocol):
 
     @property
     def ids(self) -> Ids: ...
+
+    @property
+    def gate(self) -> Gate: ...
 
     @property
     def started_at(self) -> float: ...

@@ -27,6 +27,9 @@ class Route(APIRoute):
         method, served = scope["method"], self.methods or ()
         if method not in served and not (method == "HEAD" and "GET" in served):
             raise refused_method(scope)
+        exchange = exchange_of(scope)
+        if exchange.admission is None or exchange.asked is None or exchange.asked.route is not self:
+            raise AssertionError("a request reached a route that it was not let in for")
         response: Response = await self.endpoint(Request(scope, receive))
         if method == "HEAD":
             response.body = b""
@@ -37,7 +40,7 @@ def refused_method(scope: Scope) -> RequestError:
     """Why a path that is known is not served by this method. An unknown model in the path goes first (contract §4)."""
     path = scope["path_params"]
     if "model" in path or "version" in path:
-        catalog = exchange_of(scope).services.service.catalog
+        catalog = exchange_of(scope).catalog
         try:
             catalog.resolve(path.get("model"), path.get("version"))
         except NotFound as error:

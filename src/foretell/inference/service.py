@@ -23,6 +23,7 @@ from foretell.inference.reading.reader import Opened, Reader
 from foretell.inference.stream import StreamRun
 from foretell.lifecycle.catalog import Catalog, CatalogHolder
 from foretell.lifecycle.servable import Servable
+from foretell.security.gate import Admission
 
 EXTREME = 1e30
 """Numbers beyond this overflow in a model's 32-bit arithmetic sooner or later."""
@@ -35,6 +36,7 @@ class Ask:
     ``model`` and ``version`` come from the path (None: the default model, the newest ready version); a version in the
     body is found here. ``parameters`` are those of the content type. ``deadline_s`` is on ``time.monotonic``'s clock.
     ``late``: it came when the server was stopping already, and is new work; what came before that is still answered.
+    ``admission``: how the gate let the caller in; without one it sees all models and nothing is charged.
     """
 
     model: str | None
@@ -45,6 +47,12 @@ class Ask:
     deadline_s: float
     parameters: Mapping[str, str] = field(default_factory=dict)
     late: bool = False
+    admission: Admission | None = None
+
+    @property
+    def tenant(self) -> str:
+        """Whose answers may be shared with this caller."""
+        return "" if self.admission is None else self.admission.principal.tenant
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +95,11 @@ class InferenceService:
         """The versions as they stand now."""
         return self._catalogs.current
 
+    def catalog_for(self, ask: Ask) -> Catalog:
+        """The versions as they stand now, as far as whoever asks may see them."""
+        catalog = self._catalogs.current
+        return catalog if ask.admission is None else catalog.visible(ask.admission.principal.models)
+
     async def predict(self, ask: Ask) -> Prediction:
         """Predictions for the rows of ``ask``. Raises a RequestError, and nothing else but cancellation."""
         if ask.late:
@@ -111,7 +124,7 @@ class InferenceService:
     async def _predict_large(self, ask: Ask) -> Prediction:
         """As ``predict``, for a body that would hold the loop while it is read."""
         async with AsyncExitStack() as leases:
-            servable = self._leased(leases, self._catalogs.current.resolve(ask.model, ask.version))
+            servable = self._leased(leases, self.catalog_for(ask).resolve(ask.model, ask.version))
             try:
                 async with asyncio.timeout(max(0.0, ask.deadline_s - time.monotonic())):
                     read = await self._reader.plainly(servable.decoders.get(ask.codec.media_type), ask)
@@ -119,7 +132,7 @@ class InferenceService:
                 raise _not_read_in_time() from None
             if read is None:
                 async with self.opened(ask) as opened:
-                    meant = _named_in_body(self._catalogs.current, servable, opened.model_version, ask)
+                    meant = _named_in_body(self.catalog_for(ask), servable, opened.model_version, ask)
                     servable = self._leased(leases, meant)
                     bound = await opened.bind(servable.signature, self._limits, str(servable.ref))
                 read = bound, bound.count
@@ -133,6 +146,8 @@ class InferenceService:
 
     async def _run(self, ask: Ask, servable: Servable, rows: Sequence[Row] | Inputs, count: int) -> Prediction:
         cached: Literal["hit", "miss"] | None = None
+        if ask.admission is not None:
+            await ask.admission.charge_rows(count)
         servable.acquire()
         try:
             if servable.cache is None:
@@ -179,12 +194,11 @@ class InferenceService:
         return answered.outputs, answered.ran, "miss"
 
     @contextmanager
-    def stream_lease(self, model: str | None, version: str | None) -> Iterator[Servable]:
-        """The version that answers a stream, leased for as long as the block lasts.
+    def stream_lease(self, servable: Servable) -> Iterator[None]:
+        """Leases a version that answers a stream for as long as the block lasts.
 
-        Raises QueueFull where as many streams as may are open, and what ``Catalog.resolve`` raises.
+        Raises QueueFull where as many streams as may are open, and Draining.
         """
-        servable = self._catalogs.current.resolve(model, version)
         if self.draining:
             raise Draining("The server is stopping and takes no new work. Another instance will answer; try again.")
         if self._streams >= self._max_streams:
@@ -192,7 +206,7 @@ class InferenceService:
         servable.acquire()
         self._streams += 1
         try:
-            yield servable
+            yield
             servable.served.ordinary += 1
         finally:
             self._streams -= 1
@@ -217,7 +231,7 @@ class InferenceService:
             await opened.bind(servable.signature, replace(self._limits, max_magnitude=EXTREME), str(servable.ref))
 
     def _read(self, ask: Ask) -> tuple[Servable, Sequence[Row] | Inputs, int]:
-        catalog = self._catalogs.current
+        catalog = self.catalog_for(ask)
         servable = catalog.resolve(ask.model, ask.version)
         plain = self._reader.at_once(servable.decoders.get(ask.codec.media_type), ask)
         if plain is not None:

@@ -23,6 +23,7 @@ from foretell.lifecycle.states import State
 
 _log = structlog.get_logger("foretell.lifecycle")
 _NAMES_SHOWN = 20
+_VIEWS_KEPT = 256
 _NAME_CHARS = 64
 
 ReadyPolicy = Literal["any", "all"] | Sequence[str]
@@ -103,6 +104,7 @@ class Catalog:
     models: Mapping[str, ModelVersions] = field(default_factory=dict)
     generation: int = 0
     _tables: Mapping[str | None, Mapping[str | None, Servable]] = field(default_factory=dict, repr=False, compare=False)
+    _views: dict[frozenset[str], Catalog] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, entries: Iterable[Entry], default_model: str | None = None) -> Catalog:
@@ -129,6 +131,19 @@ class Catalog:
         if default is not None and default in ordered:
             tables[None] = ordered[default].table
         return replace(self, models=ordered, generation=self.generation + 1, _tables=tables)
+
+    def visible(self, models: frozenset[str] | None) -> Catalog:
+        """The catalog as it would be with only these models; None: all. Made once for each set and kept."""
+        if models is None:
+            return self
+        view = self._views.get(models)
+        if view is None:
+            default = self.default_setting if self.default_setting in models else None
+            view = Catalog.of((entry for entry in self.entries if entry.ref.model in models), default)
+            if len(self._views) >= _VIEWS_KEPT:
+                self._views.clear()
+            self._views[models] = view
+        return view
 
     @property
     def entries(self) -> tuple[Entry, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from foretell.core.access.credentials import Credential
@@ -26,24 +25,28 @@ class Identities(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where a principal stands with the limit that is nearest to used up: whole requests (or rows) and seconds."""
-
-    limit: int
-    remaining: int
-    reset_s: int
-
-
 class Limiter(Protocol):
-    """Counts what is used, and refuses what goes beyond. Never open: where its store is away, a local share holds."""
+    """Counts what is used, and refuses what goes beyond. Never open: where its store is away, a local share holds.
+
+    ``address`` is the caller's, ``model`` the model asked (None: none, or not known yet). Requests are charged ahead of
+    reading a body; rows once it is known how many there are.
+    """
 
     def spend(self, principal: Principal, address: str, model: str | None, requests: int, rows: int) -> bool:
         """Charges at once. False where memory alone cannot say yes: nothing was charged then; ask ``charge``."""
         ...
 
-    async def charge(
-        self, principal: Principal, address: str, model: str | None, requests: int, rows: int
-    ) -> Standing | None:
-        """Charges, or raises RateLimited and charges nothing. None where no limit applies to this caller."""
+    async def charge(self, principal: Principal, address: str, model: str | None, requests: int, rows: int) -> None:
+        """Charges. Raises RateLimited, and has charged nothing then."""
+        ...
+
+    async def suspect(self, address: str) -> None:
+        """To be asked before a credential that memory does not know is looked into.
+
+        Raises RateLimited for an address that has presented too many wrong ones.
+        """
+        ...
+
+    def failed(self, address: str) -> None:
+        """A credential from this address was wrong."""
         ...

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from foretell.core.access.principal import Principal
+
 Result = Literal["success", "refused", "failed", "disconnected"]
 
 
@@ -19,6 +21,7 @@ class Outcome:
     duration_ms   from the first byte of the request to the hand-over of the answer
     inference_ms  the model call alone
     lane          whether the lane answered it
+    principal     who called; None where nobody was asked who it is
     """
 
     request_id: str
@@ -34,6 +37,7 @@ class Outcome:
     duration_ms: float = 0.0
     inference_ms: float | None = None
     lane: bool = False
+    principal: Principal | None = None
 
 
 class Observer(Protocol):

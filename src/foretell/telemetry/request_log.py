@@ -70,4 +70,5 @@ def _shared_fields(outcome: Outcome) -> dict[str, Any]:
         "batch_rows": outcome.batch_rows,
         "inference_ms": None if inference_ms is None else round(inference_ms, 3),
         "lane": outcome.lane,
+        "principal": None if outcome.principal is None else plain(outcome.principal.id),
     }

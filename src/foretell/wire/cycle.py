@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from foretell.core.values import Outputs, Row
 from foretell.execution.admission import fits
 from foretell.execution.base import Run
+from foretell.security.gate import Admission
 
 if TYPE_CHECKING:
     from foretell.wire.lane import Door
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
 
 
 class Arrival(NamedTuple):
-    """What a fallback keeps of a request: its id, and when it came (``time.perf_counter``)."""
+    """What a fallback keeps of a request: its id, when it came (``time.perf_counter``), and how it was let in."""
 
     request_id: str
     started_s: float
+    admission: Admission | None = None
 
 
 class LaneCycle:

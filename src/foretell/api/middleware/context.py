@@ -13,10 +13,14 @@ from typing import Any
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from foretell.api.access import Asked
 from foretell.api.dependencies import Services, find_services
 from foretell.api.problems import InternalError, problem_response
+from foretell.core.access.principal import Principal
 from foretell.core.ids import Ids, sane_request_id
 from foretell.errors import NotReady, RequestError
+from foretell.lifecycle.catalog import Catalog
+from foretell.security.gate import Admission
 from foretell.telemetry.observer import Outcome, Result
 
 KEY = "foretell"
@@ -38,16 +42,21 @@ class Exchange:
 
     ``started_s`` is the arrival on ``time.perf_counter``'s clock. ``headers`` are the request's by lower-case name, the
     values of a repeated one joined by commas. ``late`` says that the server was stopping already when it came.
-    ``version`` is set as soon as it is known which version answers.
+    ``version`` is set as soon as it is known which version answers. ``asked``, ``principal`` and ``admission`` are the
+    gate's; ``passed`` is an admission that the lane got already for this very request.
     """
 
     __slots__ = (
+        "admission",
+        "asked",
         "batch_rows",
         "code",
         "headers",
         "inference_ms",
         "late",
         "model",
+        "passed",
+        "principal",
         "request_id",
         "rows",
         "services",
@@ -69,6 +78,16 @@ class Exchange:
         self.rows = 0
         self.batch_rows = 0
         self.inference_ms: float | None = None
+        self.asked: Asked | None = None
+        self.passed: Admission | None = None
+        self.principal: Principal | None = None
+        self.admission: Admission | None = None
+
+    @property
+    def catalog(self) -> Catalog:
+        """The models as the caller may see them."""
+        catalog = self.services.service.catalog
+        return catalog if self.principal is None else catalog.visible(self.principal.models)
 
     @property
     def arrived_s(self) -> float:
@@ -97,6 +116,7 @@ class Exchange:
             batch_rows=self.batch_rows,
             duration_ms=(time.perf_counter() - self.started_s) * 1e3,
             inference_ms=self.inference_ms,
+            principal=self.principal,
         )
 
 
@@ -161,6 +181,8 @@ def _open(scope: Scope, services: Services) -> Exchange:
         request_id = given if sane_request_id(given) else services.ids.next()
     exchange = Exchange(request_id, started_s, headers, services)
     exchange.late = services.service.draining and earlier is None
+    exchange.passed = None if earlier is None else earlier.admission
+    exchange.principal = None if exchange.passed is None else exchange.passed.principal
     return exchange
 
 

@@ -46,15 +46,15 @@ async def predict_batch(request: Request) -> Answer:
 async def _predict(request: Request, *, many: bool) -> Answer:
     exchange = exchange_of(request.scope)
     services, path = exchange.services, request.scope["path_params"]
-    limits, catalog = services.settings.limits, services.service.catalog
-    target = _resolve(catalog, path.get("model"), path.get("version"), exchange)
+    limits = services.settings.limits
+    target = _resolve(exchange.catalog, path.get("model"), path.get("version"), exchange)
     body = await read_body(request.receive, exchange, limits.max_body_bytes, exchange.arrived_s + limits.timeout_s)
     codec, parameters, answering, body = formats_of(exchange, body, services.codecs, many=many)
     allowed_s = allowed_seconds(exchange.header(b"x-request-timeout"), limits.timeout_s)
     options, faults = read_options(request.scope["query_string"])
     faults += check_room(options, answering.media_type)
     model, version, deadline_s = path.get("model"), path.get("version"), exchange.arrived_s + allowed_s
-    ask = Ask(model, version, body, codec, many, deadline_s, parameters, exchange.late)
+    ask = Ask(model, version, body, codec, many, deadline_s, parameters, exchange.late, exchange.admission)
     if isinstance(target, RequestError) or faults or check_options(options, target):
         target = await _explain(ask, target, services.service, options=options, faults=faults, limits=limits.body)
     prediction = await _run(exchange, ask, target, request.receive)
@@ -97,7 +97,7 @@ async def _explain(
             raise invalid_options(faults) if faults and isinstance(target, Unavailable) else target
         servable = target
         if opened.model_version is not None:
-            servable = service.catalog.resolve(servable.ref.model, opened.model_version)
+            servable = service.catalog_for(ask).resolve(servable.ref.model, opened.model_version)
         faults = [*faults, *check_options(options, servable)]
         if not faults:
             return servable

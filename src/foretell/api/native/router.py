@@ -128,4 +128,4 @@ _LINKS = {"predict": "/predict", "models": "/models", "health": "/health", "read
 
 
 def _catalog(request: Request) -> Catalog:
-    return exchange_of(request.scope).services.service.catalog
+    return exchange_of(request.scope).catalog

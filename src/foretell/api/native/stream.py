@@ -38,8 +38,8 @@ async def predict_stream(request: Request) -> StreamAnswer:
     """Rows in, rows out, for as long as they come."""
     exchange, path = exchange_of(request.scope), request.scope["path_params"]
     services = exchange.services
-    catalog, formats = services.service.catalog, services.streams
-    servable = catalog.resolve(path.get("model"), path.get("version"))
+    formats = services.streams
+    servable = exchange.catalog.resolve(path.get("model"), path.get("version"))
     exchange.model, exchange.version = servable.ref.model, servable.ref.version
     content_type, encoding = exchange.header(b"content-type"), exchange.header(b"content-encoding")
     read_as, parameters = request_codec(content_type, encoding, formats)
@@ -56,7 +56,7 @@ async def predict_stream(request: Request) -> StreamAnswer:
     writer = write_as.writer(servable.signature.output, options.on_error, summary=options.summary)
     rows = _Rows(request.receive, exchange, reader, deadline_s=exchange.arrived_s + allowed_s)
     async with AsyncExitStack() as opened:
-        opened.enter_context(services.service.stream_lease(path.get("model"), path.get("version")))
+        opened.enter_context(services.service.stream_lease(servable))
         opened.callback(rows.close)
         stream = _Stream(exchange, servable, rows, writer, options)
         pieces = await opened.enter_async_context(aclosing(stream.pieces()))
@@ -89,6 +89,7 @@ class _Rows:
         self._service = exchange.services.service
         self._idle_s = exchange.services.settings.limits.stream_idle_s
         self._deadline_s = deadline_s
+        self._admission = exchange.admission
         self._receiving: asyncio.Task[Message] | None = None
         self._moved_s = time.monotonic()
         self.reader = reader
@@ -114,7 +115,10 @@ class _Rows:
         raw = self.reader.take(flush=flush)
         if raw is None:
             return None
-        return self.reader.read(raw) or await asyncio.to_thread(self.reader.explain, raw)
+        chunk = self.reader.read(raw) or await asyncio.to_thread(self.reader.explain, raw)
+        if chunk is not None and self._admission is not None:
+            await self._admission.charge_rows(chunk.count)
+        return chunk
 
     async def _bytes(self) -> bytes | None:
         """The next bytes; None where none have come for a moment."""

@@ -8,18 +8,17 @@ from typing import Literal
 from foretell.core.access.principal import Principal
 from foretell.core.access.scopes import Scope
 
-Rule = Literal["public", "scope", "scope_missing", "model_not_allowed", "credential_missing"]
+Rule = Literal["public", "known", "scope", "scope_missing", "model_not_allowed", "credential_missing"]
+Need = Scope | Literal["public", "known"]
+"""A scope, or ``public``: nothing; or ``known``: to be somebody who may do anything here at all."""
 
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """What is asked. ``scope`` None: open to everybody. ``model``: what it is asked of; None where it is no model."""
+    """What is asked, by what it needs. ``model``: what it is asked of; None where it is no model."""
 
-    scope: Scope | None
+    need: Need
     model: str | None = None
-
-
-PUBLIC = Action(None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +31,12 @@ class Decision:
 
 def decide(actor: Principal, action: Action) -> Decision:
     """Whether ``actor`` may do ``action``. What no rule allows is not allowed."""
-    if action.scope is None:
+    need = action.need
+    if need == "public":
         return Decision(True, "public")
-    if not actor.has(action.scope):
+    allowed = bool(actor.scopes) if need == "known" else actor.has(need)
+    if not allowed:
         return Decision(False, "credential_missing" if actor.kind == "anonymous" else "scope_missing")
     if action.model is not None and not actor.may_use(action.model):
         return Decision(False, "model_not_allowed")
-    return Decision(True, "scope")
+    return Decision(True, "known" if need == "known" else "scope")

@@ -1,0 +1,107 @@
+"""The gate before everything: whoever may not is answered before a route is looked for or a body is read."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as AsgiScope
+
+from foretell.api.access import DOCS, Asked, Table
+from foretell.api.middleware.context import Exchange, exchange_of
+from foretell.api.problems import problem_response
+from foretell.core.access.credentials import Credential, presented
+from foretell.core.access.decision import Action, Need
+from foretell.errors import RequestError
+from foretell.security.gate import Admission
+
+POLICY_VIOLATION = 1008
+
+
+class GateMiddleware:
+    """Lets in who may, by the table of routes; answers 401, 403 and 429 itself. Stands inside the ContextMiddleware."""
+
+    def __init__(self, app: ASGIApp, table: Table) -> None:
+        self.app = app
+        self._table = table
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            # no route takes one yet, so there is nobody to let in
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            return
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        exchange = exchange_of(scope)
+        asked = self._table.find(scope)
+        if asked.route is not None:
+            scope["route"] = asked.route
+        exchange.asked = asked
+        try:
+            exchange.admission = exchange.passed or await self._admit(exchange, asked, scope)
+        except RequestError as error:
+            exchange.code = error.instance_code
+            # what was not read of the body would be taken for the next request
+            headers = {"connection": "close"} if _has_body(exchange) and _http_1(scope) else {}
+            response = problem_response(error, exchange.request_id, show_values=False, headers=headers)
+            await response(scope, receive, send)
+            return
+        await self.app(scope, receive, send)
+
+    async def _admit(self, exchange: Exchange, asked: Asked, scope: AsgiScope) -> Admission:
+        services = exchange.services
+        gate = services.gate
+        loopback, address = is_loopback(scope), address_of(scope)
+        need = _need(asked, loopback or services.settings.auth.public_docs)
+        if need == "public":
+            return await gate.admit(gate.nobody, Action(need), address)
+        principal = await gate.identify(_credential(scope), address, loopback=loopback)
+        model = services.service.catalog.default_model if asked.of_default else asked.model
+        exchange.principal = principal
+        return await gate.admit(principal, Action(need, model), address)
+
+
+def _need(asked: Asked, docs_open: bool) -> Need:
+    if asked.access != DOCS:
+        return asked.access  # type: ignore[return-value]  # all but "docs" are needs
+    return "public" if docs_open else "models:read"
+
+
+def _credential(scope: AsgiScope) -> Credential | None:
+    """What the caller presents: in its headers, else its certificate. Raises Unauthenticated."""
+    credential = presented(scope["headers"])
+    if credential is None:
+        name = scope.get("extensions", {}).get("tls", {}).get("client_cert_name")
+        return None if name is None else Credential("certificate", name.encode())
+    return credential
+
+
+def address_of(scope: AsgiScope) -> str:
+    """The caller's address; empty where the server does not tell (a Unix socket)."""
+    client = scope.get("client")
+    return "" if client is None else client[0]
+
+
+def is_loopback(scope: AsgiScope) -> bool:
+    """Whether both ends of the connection are on this machine, as far as the server tells."""
+    return all(end is None or _local(end[0]) for end in (scope.get("client"), scope.get("server")))
+
+
+def _local(host: str) -> bool:
+    try:
+        address = ip_address(host)
+    except ValueError:  # a path of a Unix socket, or an in-process client: nothing that came over a network
+        return True
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def _has_body(exchange: Exchange) -> bool:
+    headers: dict[bytes, Any] = exchange.headers
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
+
+
+def _http_1(scope: AsgiScope) -> bool:
+    return bool(scope.get("http_version", "1.1").startswith("1"))

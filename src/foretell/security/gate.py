@@ -1,0 +1,116 @@
+"""The gate: who calls, may they, and is there any left. The middleware and the lane ask the same one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from foretell.core.access.credentials import Credential
+from foretell.core.access.decision import Action, Rule, decide
+from foretell.core.access.principal import Principal
+from foretell.core.access.principal import anonymous as anonymous_principal
+from foretell.errors import Forbidden, Unauthenticated
+from foretell.security.base import Identities, Limiter
+
+Anonymous = Callable[[bool], Principal]
+"""Who a caller without a credential is; the argument says whether it came over a loopback address of this machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A caller that was let in. ``model`` is the one it was let in for; None where it asked of none.
+
+    ``rows_paid`` were charged with the request already.
+    """
+
+    principal: Principal
+    address: str
+    model: str | None
+    limiter: Limiter
+    rows_paid: int = 0
+
+    async def charge_rows(self, rows: int) -> None:
+        """To be called once the request's rows are counted, before they run. Raises RateLimited."""
+        rows -= self.rows_paid
+        if not self.limiter.spend(self.principal, self.address, self.model, 0, rows):
+            await self.limiter.charge(self.principal, self.address, self.model, 0, rows)
+
+
+class Gate:
+    """Identifies, authorises and charges. All methods are called from the event loop's thread."""
+
+    def __init__(
+        self, identities: Mapping[str, Identities], limiter: Limiter, anonymous: Anonymous, clock: Callable[[], float]
+    ) -> None:
+        """``identities`` by the kind of credential they know; ``clock`` gives seconds since the epoch.
+
+        ``nobody`` is who is let in to what is public.
+        """
+        self._identities = dict(identities)
+        self._each = tuple({id(each): each for each in identities.values()}.values())
+        self._anonymous = anonymous
+        self._clock = clock
+        self.limiter = limiter
+        self.nobody = anonymous_principal(frozenset())
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever an earlier answer of ``recognise`` may be wrong now."""
+        return sum([each.generation for each in self._each])
+
+    def recognise(self, credential: Credential | None, *, loopback: bool) -> Principal | None:
+        """The caller, if memory alone can tell; None sends it the ordinary way. Valid while ``generation`` stands."""
+        if credential is None:
+            return self._anonymous(loopback)
+        identities = self._identities.get(credential.kind)
+        principal = None if identities is None else identities.known(credential)
+        return None if principal is None or self.expired(principal) else principal
+
+    def expired(self, principal: Principal) -> bool:
+        """Whether the time of a principal is over."""
+        return principal.expires_s is not None and principal.expires_s <= self._clock()
+
+    async def identify(self, credential: Credential | None, address: str, *, loopback: bool) -> Principal:
+        """The caller. Raises Unauthenticated, and RateLimited where it has guessed too often."""
+        principal = self.recognise(credential, loopback=loopback)
+        if principal is not None:
+            return principal
+        if credential is None or credential.kind not in self._identities:
+            raise invalid_credential()
+        await self.limiter.suspect(address)
+        try:
+            principal = await self._identities[credential.kind].identify(credential)
+        except Unauthenticated:
+            self.limiter.failed(address)
+            raise
+        if self.expired(principal):
+            raise invalid_credential()
+        return principal
+
+    async def admit(self, principal: Principal, action: Action, address: str) -> Admission:
+        """Lets ``principal`` do ``action``, and charges one request. Raises Unauthenticated, Forbidden, RateLimited."""
+        decision = decide(principal, action)
+        if not decision.allowed:
+            raise refused(action, decision.rule)
+        if action.need != "public" and not self.limiter.spend(principal, address, action.model, 1, 0):
+            await self.limiter.charge(principal, address, action.model, 1, 0)
+        return Admission(principal, address, action.model, self.limiter)
+
+
+def invalid_credential() -> Unauthenticated:
+    """One and the same for a credential that is unknown, expired, revoked or forged."""
+    return Unauthenticated("The credential is not valid: it is unknown, expired or revoked.", code="credential_invalid")
+
+
+def refused(action: Action, rule: Rule) -> Unauthenticated | Forbidden:
+    """What is said to a caller who may not do ``action``."""
+    if rule == "credential_missing":
+        return Unauthenticated(
+            "This needs a credential, and the request carries none.",
+            hint="send Authorization: Bearer KEY, or X-API-Key: KEY; foretell keys create NAME makes a key",
+        )
+    if rule == "model_not_allowed":
+        return Forbidden("This credential does not reach this model.", code="model_not_allowed")
+    if action.need == "known":
+        return Forbidden("This credential has no scope at all.", code="scope_missing")
+    return Forbidden(f"This needs the scope {action.need}, which the credential does not have.", code="scope_missing")
