@@ -163,11 +163,11 @@ class Api:
 
 
 @contextmanager
-def serving(*entries: Entry, root_path: str = "", **options: Any) -> Iterator[Api]:
-    """The application with these versions; ``options`` are settings."""
+def serving(*entries: Entry, root_path: str = "", gate: Gate | None = None, **options: Any) -> Iterator[Api]:
+    """The application with these versions; ``options`` are settings. Without a ``gate`` everybody is let in."""
     settings = Settings(**options)
     holder = CatalogHolder(Catalog.of(entries, settings.default_model))
-    services = Light(settings, holder, InferenceService(holder, settings.limits.body))
+    services = Light(settings, holder, InferenceService(holder, settings.limits.body), gate=gate or open_gate())
 
     @asynccontextmanager
     async def open_services(_: Settings) -> AsyncIterator[Light]:

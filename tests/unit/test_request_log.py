@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from foretell.core.access.principal import Principal
 from foretell.telemetry.lines import Clock, ConsoleLines, JsonLines, plain, traceback_text
 from foretell.telemetry.observer import Outcome
 from foretell.telemetry.request_log import RequestLog
@@ -18,6 +19,7 @@ KEYS = [
     *("timestamp", "level", "event", "request_id", "duration_ms", "method", "route", "status", "outcome", "code"),
     *("model", "version", "rows", "batch_rows", "inference_ms", "lane", "principal"),
 ]
+PARTNER = Principal("key:partner-x", "key", "partner-x", frozenset({"predict"}))
 SHARED = Outcome(
     request_id="",
     method="POST",
@@ -52,7 +54,7 @@ class Collected(Sink):
 
 def test_a_json_line_has_every_field_with_its_unit() -> None:
     sink = Collected()
-    RequestLog(sink, JsonLines()).request(replace(SHARED, request_id="r-1", duration_ms=1.23456))
+    RequestLog(sink, JsonLines()).request(replace(SHARED, request_id="r-1", duration_ms=1.23456, principal=PARTNER))
     (event,) = sink.events
     assert list(event) == KEYS
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", event.pop("timestamp"))
@@ -72,6 +74,7 @@ def test_a_json_line_has_every_field_with_its_unit() -> None:
         "duration_ms": 1.235,
         "inference_ms": 0.25,
         "lane": True,
+        "principal": "key:partner-x",
     }
 
 

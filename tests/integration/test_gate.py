@@ -1,0 +1,273 @@
+"""The gate in front of the application: who gets in, who is told what, and that nothing is read before."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from fastapi.routing import APIRoute
+
+from foretell.api.access import ACCESS, access_of
+from foretell.core.access.principal import Principal
+from foretell.core.access.rates import Rate
+from foretell.core.access.scopes import Scope
+from foretell.errors import RateLimited
+from foretell.security.unlimited import Unlimited
+from tests.asgi import Api, Shop, problem, ready, serving
+from tests.gates import Keys, gate
+
+PUBLIC = {"/health", "/health/live", "/health/ready"}
+REMOTE = ("203.0.113.7", 40000)
+
+
+def key(name: str, *scopes: Scope, models: frozenset[str] | None = None, **more: Any) -> Principal:
+    return Principal(f"key:{name}", "key", name, frozenset(scopes), models, **more)
+
+
+PRINCIPALS = {
+    "ft_all": key("all", "admin"),
+    "ft_predict": key("partner", "predict"),
+    "ft_read": key("reader", "models:read"),
+    "ft_shop": key("shopper", "predict", "models:read", models=frozenset({"shop", "gone"})),
+    "ft_none": key("none"),
+    "ft_old": key("old", "predict", expires_s=time.time() - 1),
+}
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Api]:
+    keys = Keys(PRINCIPALS, {"eyJ.late.token": key("late", "predict")})
+    with serving(ready("shop v1", Shop()), ready("secret v1", Shop()), gate=gate(keys)) as api:
+        yield api
+
+
+def bearer(secret: str) -> dict[str, str]:
+    return {"authorization": f"Bearer {secret}"}
+
+
+def filled(path: str) -> str:
+    return path.replace("{model}", "shop").replace("{version}", "v1").replace("{name}", "init.js")
+
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
+
+
+def routes(api: Api) -> list[APIRoute]:
+    return [route for route in api.client.app.routes if isinstance(route, APIRoute)]  # type: ignore[attr-defined]
+
+
+def test_every_route_says_what_it_needs(guarded: Api) -> None:
+    assert {route.name for route in routes(guarded)} <= set(ACCESS)
+    named = {route.path for route in routes(guarded) if access_of(route) == "public"}
+    assert named == PUBLIC | {f"/api/v1{path}" for path in PUBLIC}
+
+
+def test_without_a_credential_every_path_and_method_but_the_public_ones_is_401(guarded: Api) -> None:
+    paths = {filled(route.path) for route in routes(guarded)} | {
+        "/nothing",
+        "/api/v1",
+        "//predict",
+        "/predict/",
+        "/%2e",
+    }
+    walked = 0
+    for path in sorted(paths):
+        for method in METHODS:
+            answer = ask_from_afar(guarded, method, path)
+            public = path.removeprefix("/api/v1") in PUBLIC
+            assert (answer == 401) is not public, (method, path, answer)
+            walked += 1
+    assert walked > 250
+
+
+def ask_from_afar(api: Api, method: str, path: str) -> int:
+    """The status for a caller from another machine, who is in the middle of an endless body."""
+    statuses: list[int] = []
+
+    async def receive() -> Any:
+        raise AssertionError("the body was read")
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+
+    scope = {
+        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
+        "root_path": "", "headers": [(b"transfer-encoding", b"chunked")], "http_version": "1.1", "scheme": "http",
+        "client": REMOTE, "server": ("198.51.100.1", 80), "state": {"services": api.services},
+    }  # fmt: skip
+    asyncio.run(api.client.app(scope, receive, send))
+    return statuses[0]
+
+
+def test_a_websocket_is_refused_before_it_is_accepted(guarded: Api) -> None:
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    for path in ("/", "/predict", "/health", "/api/v1/models/shop/predict"):
+        scope = {"type": "websocket", "path": path, "root_path": "", "headers": [], "query_string": b""}
+        asyncio.run(guarded.client.app({**scope, "state": {"services": guarded.services}}, receive, send))
+    assert [message["type"] for message in sent] == ["websocket.close"] * 4
+
+
+@pytest.mark.parametrize("secret", ["ft_unknown", "ft_old", "eyJ.unknown.token", "ft_é"])
+def test_what_is_wrong_with_a_credential_is_not_told(guarded: Api, secret: str) -> None:
+    answer = guarded.client.post("/predict", json={"x": 1}, headers={b"authorization": f"Bearer {secret}".encode()})
+    document = problem(answer, 401, "credential_invalid")
+    assert "unknown, expired or revoked" in document["detail"]
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+    assert secret not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("secret", "method", "path", "status", "code"),
+    [
+        ("ft_predict", "POST", "/api/v1/models/shop/predict", 200, None),
+        ("ft_predict", "GET", "/api/v1/models", 403, "scope_missing"),
+        ("ft_read", "GET", "/api/v1/models", 200, None),
+        ("ft_read", "POST", "/api/v1/models/shop/predict", 403, "scope_missing"),
+        ("ft_all", "GET", "/api/v1/models/secret", 200, None),
+        ("ft_all", "POST", "/api/v1/models/secret/predict", 200, None),
+        ("ft_none", "POST", "/api/v1/models/shop/predict", 403, "scope_missing"),
+        ("ft_none", "GET", "/nothing", 403, "scope_missing"),
+        ("ft_predict", "GET", "/nothing", 404, "not_found"),
+        ("ft_predict", "PUT", "/api/v1/models/shop/predict", 405, "method_not_allowed"),
+        ("ft_shop", "POST", "/api/v1/models/shop/predict", 200, None),
+        ("ft_shop", "POST", "/api/v1/models/secret/predict", 403, "model_not_allowed"),
+        ("ft_shop", "POST", "/api/v1/models/secret/versions/v1/predict", 403, "model_not_allowed"),
+        ("ft_shop", "GET", "/api/v1/models/secret", 403, "model_not_allowed"),
+        ("ft_shop", "GET", "/api/v1/models/no-such", 403, "model_not_allowed"),
+        ("ft_shop", "GET", "/api/v1/models/gone", 404, "unknown_model"),
+        ("eyJ.late.token", "POST", "/api/v1/models/shop/predict", 200, None),
+    ],
+)
+def test_a_credential_reaches_as_far_as_its_scopes_and_models(
+    guarded: Api, secret: str, method: str, path: str, status: int, code: str | None
+) -> None:
+    body: Any = {"json": {"features": [1, 0.8]}} if method == "POST" else {}
+    answer = guarded.client.request(method, path, headers=bearer(secret), **body)
+    if code is None:
+        assert answer.status_code == status, answer.text
+    else:
+        assert "secret" not in str(problem(answer, status, code)).replace("model_not_allowed", "")
+
+
+def test_models_outside_its_list_are_nowhere_for_a_caller(guarded: Api) -> None:
+    listed = guarded.client.get("/api/v1/models", headers=bearer("ft_shop")).json()
+    assert [model["name"] for model in listed["models"]] == ["shop"]
+    missing = guarded.client.get("/api/v1/models/gone", headers=bearer("ft_shop"))
+    assert "secret" not in missing.text
+    # of all it sees, one model is the only one, and so the default
+    assert guarded.predict("/predict", headers=bearer("ft_shop"))["model"] == "shop"
+    problem(
+        guarded.client.post("/predict", json={"features": [1, 1]}, headers=bearer("ft_all")),
+        400,
+        "default_model_ambiguous",
+    )
+
+
+def test_both_headers_take_the_key_and_no_query_does(guarded: Api) -> None:
+    path = "/api/v1/models/shop/predict"
+    assert guarded.client.post(path, json={"features": [1, 1]}, headers={"X-API-Key": "ft_predict"}).status_code == 200
+    assert guarded.client.post(f"{path}?api_key=ft_predict", json={"features": [1, 1]}).status_code == 401
+
+
+def test_health_answers_whatever_is_presented(guarded: Api) -> None:
+    assert guarded.client.get("/health", headers=bearer("ft_unknown")).status_code == 200
+
+
+def test_who_called_is_in_the_outcome_and_its_key_is_not(guarded: Api) -> None:
+    guarded.predict("/api/v1/models/shop/predict", headers=bearer("ft_predict"))
+    assert guarded.outcomes[-1].principal is PRINCIPALS["ft_predict"]
+    guarded.client.get("/api/v1/models", headers=bearer("ft_predict"))
+    assert (guarded.outcomes[-1].status, guarded.outcomes[-1].code) == (403, "scope_missing")
+    assert guarded.outcomes[-1].route == "/api/v1/models"
+
+
+def test_the_documentation_is_open_on_this_machine_alone_unless_a_setting_says_otherwise(guarded: Api) -> None:
+    for path in ("/", "/docs", "/openapi.json"):
+        assert guarded.client.get(path).status_code == 200
+        assert ask_from_afar(guarded, "GET", path) == 401
+    with serving(ready("shop v1", Shop()), gate=gate(Keys({})), auth={"public_docs": True}) as api:
+        assert ask_from_afar(api, "GET", "/docs") == 200
+        assert ask_from_afar(api, "GET", "/api/v1/models") == 401
+
+
+@pytest.mark.parametrize(
+    ("mode", "closed", "near", "far"),
+    [("auto", False, 200, 401), ("auto", True, 401, 401), ("on", False, 401, 401), ("off", True, 200, 200)],
+)
+def test_what_is_open_to_strangers(mode: Any, closed: bool, near: int, far: int) -> None:
+    with serving(ready("shop v1", Shop()), gate=gate(Keys(PRINCIPALS), mode=mode, closed=closed)) as api:
+        assert api.client.get("/api/v1/models").status_code == near
+        assert ask_from_afar(api, "GET", "/api/v1/models") == far
+        assert api.client.get("/api/v1/models", headers=bearer("ft_read")).status_code == 200
+        # a wrong credential is not taken for none
+        assert api.client.get("/api/v1/models", headers=bearer("ft_wrong")).status_code == 401
+
+
+class Meter(Unlimited):
+    """Refuses beyond ``requests`` and ``rows``."""
+
+    def __init__(self, requests: int, rows: int) -> None:
+        self.left = {"requests": requests, "rows": rows}
+        self.wrong: list[str] = []
+
+    def spend(self, principal: Principal, address: str, model: str | None, requests: int, rows: int) -> bool:
+        if requests > self.left["requests"] or rows > self.left["rows"]:
+            return False
+        self.left["requests"] -= requests
+        self.left["rows"] -= rows
+        return True
+
+    async def charge(self, principal: Principal, address: str, model: str | None, requests: int, rows: int) -> None:
+        raise RateLimited(f"{principal.id} may send no more.", limit=7, remaining=0, reset_s=9)
+
+    def failed(self, address: str) -> None:
+        self.wrong.append(address)
+
+
+def test_requests_are_charged_before_the_body_and_rows_before_the_model() -> None:
+    meter = Meter(requests=3, rows=5)
+    principals = {"ft_a": key("a", "predict", rates=(Rate(3, 60),))}
+    with serving(ready("shop v1", Shop()), gate=gate(Keys(principals), limiter=meter)) as api:
+        rows = {"features": [[1, 1], [2, 1]]}
+        for _ in range(2):
+            assert api.client.post("/predict/batch", json=rows, headers=bearer("ft_a")).status_code == 200
+        assert meter.left == {"requests": 1, "rows": 1}
+        answer = api.client.post("/predict/batch", json=rows, headers=bearer("ft_a"))
+        assert problem(answer, 429, "rate_limited")
+        assert meter.left == {"requests": 0, "rows": 1}
+        refused = api.client.post("/predict", content=b"no JSON at all", headers=bearer("ft_a"))
+        problem(refused, 429, "rate_limited")
+        assert refused.headers["retry-after"] == refused.headers["ratelimit-reset"] == "9"
+        assert (refused.headers["ratelimit-limit"], refused.headers["ratelimit-remaining"]) == ("7", "0")
+        assert refused.headers["connection"] == "close"
+        assert api.client.get("/health").status_code == 200
+
+
+def test_wrong_credentials_are_counted_by_address_and_right_ones_are_not() -> None:
+    meter = Meter(requests=100, rows=100)
+    with serving(ready("shop v1", Shop()), gate=gate(Keys(PRINCIPALS), limiter=meter)) as api:
+        for secret in ("ft_wrong", "ft_predict", "ft_wrong"):
+            api.client.get("/api/v1/models", headers=bearer(secret))
+    assert meter.wrong == ["testclient", "testclient"]
+
+
+def test_a_credential_in_a_stream_is_charged_for_its_rows() -> None:
+    meter = Meter(requests=2, rows=3)
+    with serving(ready("shop v1", Shop()), gate=gate(Keys(PRINCIPALS), limiter=meter)) as api:
+        lines = b"".join(b'{"x": %d, "y": 1}\n' % i for i in range(3))
+        headers = {**bearer("ft_predict"), "content-type": "application/x-ndjson"}
+        path = "/api/v1/models/shop/predict/stream"
+        assert api.client.post(path, content=lines, headers=headers).status_code == 200
+        assert meter.left == {"requests": 1, "rows": 0}
+        problem(api.client.post(path, content=lines, headers=headers), 429, "rate_limited")
