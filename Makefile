@@ -53,8 +53,9 @@ bench-peers: $(DEV) ## Measure other model servers, each in an environment of it
 docs: $(DEV) ## The documentation as a site, in site/
 	@.venv/bin/zensical build --clean
 
-reference: $(DEV) ## Write the generated pages of docs/reference anew
+reference: $(DEV) ## Write the generated pages of docs/reference and the measured figures on the pages anew
 	@for page in settings errors cli schema; do $(PY) tools/generate_$$page.py; done
+	@$(PY) -m benchmarks.page
 
 lock: $(DEV) ## Write requirements/*.txt anew
 	@.venv/bin/uv pip compile -q pyproject.toml requirements/build.in --extra all $(LOCK) -o requirements/serve.txt

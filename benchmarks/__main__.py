@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks.bench import Bench, Results, run
 from benchmarks.floors import FLOORS
-from benchmarks.machine import ROOT, Cores, Machine, MissingToolError, require_tools
+from benchmarks.machine import ROOT, Cores, MissingToolError, require_tools
 from benchmarks.models import prepare
 from benchmarks.plot import draw, draw_overload
+from benchmarks.record import LATEST, Record, Run
 from benchmarks.report import show
 from benchmarks.scenarios import SCENARIOS
 
@@ -62,24 +61,18 @@ def measure(options: argparse.Namespace, console: Console) -> Results:
 
 
 def write(results: Results, options: argparse.Namespace, console: Console) -> None:
-    """Writes the result and, after a full run of the singles, the picture."""
-    target = options.output / "benchmarks" / "results" / "latest.json"
-    values = {floor.name: floor.measure(results) for floor in FLOORS}
-    document = {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "rounds": options.rounds,
-        "seconds": options.seconds,
-        "machine": Machine.describe().document(),
-        "medians": {case: {name: round(value, 4) for name, value in row.items()} for case, row in results.items()},
-        "floors": {name: round(value, 3) for name, value in values.items() if value is not None},
-    }
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(document, indent=2) + "\n")
+    """Writes the record and, of what it holds complete, the pictures."""
+    target = options.output / LATEST.relative_to(ROOT)
+    now = Record.of(options.only or SCENARIOS, Run.now(options.rounds, options.seconds), results)
+    record = now.onto(Record.read(target)) if options.only else now
+    floors = {floor.name: value for floor in FLOORS if (value := floor.measure(record.medians)) is not None}
+    record.write(target, floors)
     console.print(f"Written: {target.relative_to(options.output)}")
     assets = options.output / "docs" / "assets"
     for picture, drawn in ((assets / "performance.svg", draw), (assets / "overload.svg", draw_overload)):
-        if drawn(results, picture):
+        if drawn(record.medians, picture):
             console.print(f"Written: {picture.relative_to(options.output)}")
+    console.print("On the pages: python -m benchmarks.page")
 
 
 if __name__ == "__main__":

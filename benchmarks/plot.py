@@ -1,7 +1,8 @@
-"""The picture for the documentation: requests a second and p99 at 64 connections on one core."""
+"""The pictures for the documentation: the singles, overload, and other model servers."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.bench import Results
@@ -15,6 +16,13 @@ BARS = {
     "tutorial app, forest of 100 trees": ("single/tutorial/forest/c64", "#9aa5b1"),
     "Foretell, forest of 100 trees": ("single/lane/forest/c64", "#1f5fd6"),
 }
+
+OURS = "foretell"
+PEER_PANELS = (
+    ("single/c64", "per_s", "requests a second at 64 connections, logarithmic"),
+    ("batch1000x4/c4", "per_s", "rows a second, 1,000 a request, logarithmic"),
+    ("memory", "memory_mib", "MiB of memory (less is better)"),
+)
 
 
 def draw_overload(results: Results, target: Path) -> bool:
@@ -77,6 +85,36 @@ def draw(results: Results, target: Path) -> bool:
     for axes in (rate, tail):
         axes.margins(x=0.18)
     rate.invert_yaxis()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, metadata={"Date": None})
+    plt.close(figure)
+    return True
+
+
+def draw_peers(results: Results, titles: Mapping[str, str], target: Path) -> bool:
+    """Foretell beside other servers: requests, rows and memory. False, and nothing written, where it is alone."""
+    servers = [name for name in titles if f"{name}/memory" in results]
+    if OURS not in servers or len(servers) < 2:
+        return False
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.hashsalt": "foretell", "svg.fonttype": "none", "font.size": 10})
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 3, figsize=(12.5, 3.4), sharey=True, layout="constrained")
+    names = [titles[server].strip("*") for server in servers]
+    colours = ["#1f5fd6" if server == OURS else "#9aa5b1" for server in servers]
+    for axes, (case, name, title) in zip(panels, PEER_PANELS, strict=True):
+        values = [results[f"{server}/{case}"][name] for server in servers]
+        bars = axes.barh(names, values, color=colours)
+        axes.bar_label(bars, [f"{value:,.0f}" for value in values], padding=3)
+        axes.set_title(title, fontsize=10, loc="left")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0.25)
+    for axes in panels[:2]:
+        axes.set_xscale("log")
+    panels[0].invert_yaxis()
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, metadata={"Date": None})
     plt.close(figure)

@@ -35,6 +35,7 @@ class Recipe:
     command: Sequence[str]
     environment: Mapping[str, str]
     probe: str
+    start_s: float = START_S
 
     @staticmethod
     def empty() -> Recipe:
@@ -133,7 +134,7 @@ def free_port() -> int:
 
 def wait_until_ready(process: subprocess.Popen[bytes], port: int, recipe: Recipe, output: Path) -> None:
     request = f"GET {recipe.probe} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n".encode()
-    deadline_s = time.monotonic() + START_S
+    deadline_s = time.monotonic() + recipe.start_s
     while time.monotonic() < deadline_s:
         if process.poll() is not None:
             break

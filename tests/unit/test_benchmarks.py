@@ -84,8 +84,9 @@ def test_a_request_is_timed_from_when_it_was_due() -> None:
 
 @pytest.mark.parametrize("peer", PEERS, ids=[peer.name for peer in PEERS])
 def test_every_peer_is_started_from_its_own_environment_and_asked_the_same_rows(peer: Peer, tmp_path: Path) -> None:
-    how = recipe(peer, tmp_path)
-    assert str(tmp_path / "env" / "bin") in how.command[1]
+    how = recipe(peer, tmp_path, tmp_path / "home")
+    assert f"HOME={tmp_path / 'home'}" in how.command, "it keeps nothing in the home of who measures"
+    assert any(part.startswith(str(tmp_path / "env" / "bin")) for part in how.command)
     assert sum("{port}" in part for part in how.command) == 1
     assert not any(mark in part for part in how.command for mark in ("{bin}", "{folder}", "{apps}"))
     assert b"[[5.1,3.5]]" in peer.message([[5.1, 3.5]])

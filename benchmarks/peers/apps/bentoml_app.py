@@ -10,7 +10,7 @@ import joblib
 import numpy as np
 
 
-@bentoml.service(workers=1)
+@bentoml.service(workers=1, logging={"access": {"enabled": False}}, metrics={"enabled": False})
 class Iris:
     def __init__(self) -> None:
         self.model = joblib.load(Path(os.environ["PEER_FOLDER"]) / "iris.joblib")

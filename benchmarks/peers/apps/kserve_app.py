@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -23,4 +24,6 @@ class Iris(kserve.Model):  # type: ignore[misc]  # its library is in the peer's 
 
 
 if __name__ == "__main__":
-    kserve.ModelServer(http_port=int(sys.argv[2]), enable_grpc=False, workers=1).start([Iris(Path(sys.argv[1]))])
+    server = kserve.ModelServer(http_port=int(sys.argv[2]), enable_grpc=False, workers=1, enable_latency_logging=False)
+    logging.getLogger("uvicorn.access").disabled = True
+    server.start([Iris(Path(sys.argv[1]))])

@@ -36,4 +36,12 @@ class Iris(litserve.LitAPI):  # type: ignore[misc]  # its library is in the peer
 
 if __name__ == "__main__":
     api = Iris(max_batch_size=64, batch_timeout=0.0)
-    litserve.LitServer(api, accelerator="cpu").run(host="127.0.0.1", port=int(sys.argv[2]), generate_client_file=False)
+    server = litserve.LitServer(api, accelerator="cpu", workers_per_device=1, fast_queue=True)
+    server.run(
+        host="127.0.0.1",
+        port=int(sys.argv[2]),
+        num_api_servers=1,
+        generate_client_file=False,
+        log_level="warning",
+        access_log=False,
+    )

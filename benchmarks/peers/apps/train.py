@@ -28,7 +28,13 @@ def main(folder: Path, kind: str) -> None:
     if kind == "mlflow":
         import mlflow.sklearn
 
-        mlflow.sklearn.save_model(model, str(folder / "mlflow-model"), pip_requirements=["scikit-learn"])
+        mlflow.sklearn.save_model(
+            model,
+            str(folder / "mlflow-model"),
+            pip_requirements=["scikit-learn"],
+            pyfunc_predict_fn="predict_proba",
+            serialization_format="cloudpickle",  # the default wants each type of the pipeline named as trusted
+        )
 
 
 if __name__ == "__main__":
