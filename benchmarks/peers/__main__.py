@@ -81,7 +81,7 @@ def parse() -> argparse.Namespace:
 def lock(names: Sequence[str], console: Console) -> int:
     faults = 0
     for peer in PEERS:
-        if peer.name in names:
+        if peer.name in names and not peer.shares:
             try:
                 environment.lock(peer)
             except PeerMissingError as error:

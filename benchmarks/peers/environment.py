@@ -27,7 +27,7 @@ class PeerMissingError(RuntimeError):
 
 def built(peer: Peer, cache: Path = CACHE) -> Path:
     """The folder with the peer's environment and its model in it. Raises PeerMissingError."""
-    folder = cache / peer.name
+    folder = cache / peer.home
     done, stamp = folder / "done", digest(peer)
     if done.exists() and done.read_text() == stamp:
         return folder

@@ -100,7 +100,7 @@ def test_every_package_of_a_peer_is_locked(peer: Peer) -> None:
 
 
 def test_an_environment_is_built_anew_when_its_lock_changes() -> None:
-    one, other = PEERS[:2]
+    one, other = (peer for peer in PEERS if peer.name in ("litserve", "kserve"))
     assert digest(one) == digest(one)
     assert len({digest(one), digest(other), digest(replace(one, prepare="else"))}) == 3
 
