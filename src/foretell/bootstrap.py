@@ -33,6 +33,7 @@ from foretell.codecs.stream.arrow import ArrowFormat
 from foretell.codecs.stream.base import StreamFormat
 from foretell.codecs.stream.csv import CsvFormat
 from foretell.codecs.stream.ndjson import NdjsonFormat
+from foretell.codecs.stream.parquet import ParquetFormat
 from foretell.core.access.principal import Principal
 from foretell.core.execution import ExecutionOptions
 from foretell.core.ids import Ids
@@ -64,7 +65,7 @@ from foretell.wire.tested import TESTED_UVICORN, lane_supported
 
 CLOSE_S = 3.0
 CODECS: tuple[Codec, ...] = (json_codec, csv_codec, ndjson_codec, arrow_codec, parquet_codec, npy_codec)
-STREAMS: tuple[StreamFormat, ...] = (NdjsonFormat(json_codec), CsvFormat(csv_codec), ArrowFormat())
+STREAMS: tuple[StreamFormat, ...] = (NdjsonFormat(json_codec), CsvFormat(csv_codec), ArrowFormat(), ParquetFormat())
 
 _log = structlog.get_logger("foretell")
 

@@ -55,6 +55,12 @@ class Limits(Group):
     max_record_batch_bytes: int = Field(
         default=32 * 1024 * 1024, ge=1024, description="Largest record batch of an Arrow stream, in bytes."
     )
+    max_spool_bytes: int = Field(
+        default=4 * 1024**3,
+        ge=1024,
+        description="Largest Parquet file a stream takes, in bytes; it is kept in the folder of temporary files "
+        "(`TMPDIR`) until it is answered.",
+    )
     stream_idle_s: float = Field(
         default=30.0,
         gt=0,

@@ -111,3 +111,49 @@ def send(connection: socket.socket, line: bytes, rows: int) -> None:
 
 def chunk(data: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+@pytest.mark.parametrize("rows", [200_000, pytest.param(1_000_000, marks=pytest.mark.torture)])
+def test_a_parquet_file_of_any_size_costs_the_server_little_memory(server: Serving, tmp_path: Path, rows: int) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    file = tmp_path / "rows.parquet"
+    write_parquet(file, rows)
+    kind = "application/vnd.apache.parquet"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: test\r\nContent-Type: {kind}\r\nContent-Length: {file.stat().st_size}\r\n"
+    before = most = memory_bytes(server.process.pid)
+    answer = tmp_path / "answer"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection, answer.open("wb") as out:
+        connection.sendall(f"{head}Connection: close\r\n\r\n".encode())
+        sender = threading.Thread(target=connection.sendall, args=(file.read_bytes(),))
+        sender.start()
+        while data := connection.recv(MEBIBYTE):
+            out.write(data)
+            most = max(most, memory_bytes(server.process.pid))
+        sender.join()
+    assert most - before <= 100 * MEBIBYTE
+    (tmp_path / "scored.parquet").write_bytes(dechunked(answer.read_bytes().partition(b"\r\n\r\n")[2]))
+    scored = parquet.read_table(tmp_path / "scored.parquet", columns=["id", "prediction"])
+    assert scored["id"].to_pylist() == [f"{n:036}" for n in range(rows)]
+    assert scored["prediction"].null_count == 0
+
+
+def write_parquet(path: Path, rows: int) -> None:
+    """One row group, as pyarrow writes a file unless told otherwise; ids that fit into no dictionary."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    values = [float(cell) for cell in FLOWERS[0].split(",")]
+    flowers = {name: [value] * rows for name, value in zip(HEADER.split(","), values, strict=True)}
+    parquet.write_table(pa.table({"id": [f"{n:036}" for n in range(rows)], **flowers}), path)
+
+
+def dechunked(body: bytes) -> bytes:
+    found: list[bytes] = []
+    at = 0
+    while True:
+        end = body.index(b"\r\n", at)
+        size = int(body[at:end], 16)
+        if not size:
+            return b"".join(found)
+        found.append(body[end + 2 : end + 2 + size])
+        at = end + 4 + size

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from foretell.api.middleware.context import exchange_of
 from foretell.api.problems import problem_response, status_of
 from foretell.api.routes import allowed_methods, unknown_path
-from foretell.errors import BodyTooLarge, MalformedRequest, MethodNotAllowed, RequestError
+from foretell.errors import BodyTooLarge, MalformedRequest, MethodNotAllowed, RequestError, StorageFull
 
 _log = structlog.get_logger("foretell.api")
 
@@ -41,7 +41,7 @@ async def _request_error(request: Request, error: Exception) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, MethodNotAllowed):
         headers["allow"] = ", ".join(allowed_methods(request.app.routes, request.scope))
-    if isinstance(error, BodyTooLarge) and request.scope.get("http_version", "1.1").startswith("1"):
+    if isinstance(error, BodyTooLarge | StorageFull) and request.scope.get("http_version", "1.1").startswith("1"):
         # the rest of the body is not read, so the connection cannot be used again
         headers["connection"] = "close"
     show_values = settings.errors.show_values

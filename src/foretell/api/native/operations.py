@@ -59,7 +59,9 @@ _PROBLEMS = {
     500: "The model failed on valid input.",
     503: "Not now: no version is ready, too much is waiting, or the server is stopping.",
     504: "The time allowed has passed.",
+    507: "The server's disk has no room for a Parquet file, which it keeps until it is whole.",
 }
+_NO_STREAM_PROBLEMS = tuple(status for status in _PROBLEMS if status != 507)
 _READ_PROBLEMS = {"model": (404,), "model_version": (404, 503), "model_info": (400, 404, 503)}
 _NAME: Schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"}
 _REQUEST_ID_HEADER = {"X-Request-ID": {"description": "The caller's own, or ours.", "schema": {"type": "string"}}}
@@ -131,7 +133,7 @@ def _predict(target: Target | None, media_types: Sequence[str], *, many: bool) -
                 "headers": {**_REQUEST_ID_HEADER, **_CACHE_HEADER},
                 "content": answer_content(f"{owner}{kind}Answer", servable, media_types),
             },
-            **{str(status): _problem(status) for status in _PROBLEMS},
+            **{str(status): _problem(status) for status in _NO_STREAM_PROBLEMS},
         },
     }
 

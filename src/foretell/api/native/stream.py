@@ -20,6 +20,7 @@ from foretell.api.answers import Answer, Header
 from foretell.api.middleware.context import Disconnected, Exchange, exchange_of
 from foretell.api.native.parameters import allowed_seconds, invalid_options
 from foretell.api.native.stream_options import StreamOptions, read_stream_options
+from foretell.api.native.stream_thread import StreamThread
 from foretell.codecs.negotiate import answer_codec, request_codec
 from foretell.codecs.stream.base import Chunk, Reader, StreamLimits, Summary, Writer
 from foretell.codecs.stream.columns import refuse_taken
@@ -54,9 +55,11 @@ async def predict_stream(request: Request) -> StreamAnswer:
         servable.signature, str(servable.ref), _limits(settings.limits, settings.errors.show_values), parameters
     )
     writer = write_as.writer(servable.signature.output, options.on_error, summary=options.summary)
-    rows = _Rows(request.receive, exchange, reader, deadline_s=exchange.arrived_s + allowed_s)
     async with AsyncExitStack() as opened:
         opened.enter_context(services.service.stream_lease(servable))
+        thread = StreamThread(off_loop=reader.off_loop or writer.off_loop)
+        opened.callback(thread.close, reader.close)
+        rows = _Rows(request.receive, exchange, reader, thread, deadline_s=exchange.arrived_s + allowed_s)
         opened.callback(rows.close)
         stream = _Stream(exchange, servable, rows, writer, options)
         pieces = await opened.enter_async_context(aclosing(stream.pieces()))
@@ -67,7 +70,13 @@ async def predict_stream(request: Request) -> StreamAnswer:
 
 
 def _limits(limits: Limits, show_values: bool) -> StreamLimits:
-    return StreamLimits(limits.body, limits.max_row_bytes, limits.max_record_batch_bytes, show_values=show_values)
+    return StreamLimits(
+        limits.body,
+        limits.max_row_bytes,
+        limits.max_record_batch_bytes,
+        limits.max_spool_bytes,
+        show_values=show_values,
+    )
 
 
 def _headers(media_type: str, servable: Servable, exchange: Exchange) -> list[Header]:
@@ -84,7 +93,9 @@ def _headers(media_type: str, servable: Servable, exchange: Exchange) -> list[He
 class _Rows:
     """The request's body as chunks of rows."""
 
-    def __init__(self, receive: Receive, exchange: Exchange, reader: Reader, *, deadline_s: float) -> None:
+    def __init__(
+        self, receive: Receive, exchange: Exchange, reader: Reader, thread: StreamThread, *, deadline_s: float
+    ) -> None:
         self._receive = receive
         self._service = exchange.services.service
         self._idle_s = exchange.services.settings.limits.stream_idle_s
@@ -93,6 +104,7 @@ class _Rows:
         self._receiving: asyncio.Task[Message] | None = None
         self._moved_s = time.monotonic()
         self.reader = reader
+        self.thread = thread
         self.ended = False
 
     async def chunks(self) -> AsyncGenerator[Chunk, None]:
@@ -104,14 +116,18 @@ class _Rows:
                     yield chunk  # nothing came for a moment: rows do not wait for others without need
                 continue
             for start in range(0, len(body), SLICE_BYTES):
-                self.reader.feed(body[start : start + SLICE_BYTES])
+                await self.thread.run(self.reader.feed, body[start : start + SLICE_BYTES])
                 while (chunk := await self._chunk(flush=False)) is not None:
                     yield chunk
-        self.reader.end()
+        await self.thread.run(self.reader.end)
         while (chunk := await self._chunk(flush=True)) is not None:
             yield chunk
+            if self.reader.off_loop:  # there may be any number of rows still to come
+                self._go_on()
 
     async def _chunk(self, *, flush: bool) -> Chunk | None:
+        if self.reader.off_loop:
+            return await self.thread.run(self._read_chunk, flush)
         raw = self.reader.take(flush=flush)
         if raw is None:
             return None
@@ -120,6 +136,26 @@ class _Rows:
             await self._admission.charge_rows(chunk.count)
         return chunk
 
+    def _read_chunk(self, flush: bool) -> Chunk | None:
+        raw = self.reader.take(flush=flush)
+        return None if raw is None else self.reader.read(raw) or self.reader.explain(raw)
+
+    def _go_on(self) -> None:
+        """Raises what ends a stream between two chunks, its body being there already."""
+        self._check_time(time.monotonic())
+        self._check_draining()
+        self._receiving = self._receiving or asyncio.ensure_future(self._receive())
+        if self._receiving.done():
+            raise Disconnected  # nothing else can come behind the body
+
+    def _check_time(self, now_s: float) -> None:
+        if now_s > self._deadline_s:
+            raise DeadlineExceeded("The time allowed for this stream by X-Request-Timeout passed.")
+
+    def _check_draining(self) -> None:
+        if self._service.draining:
+            raise Draining("The server is stopping. The rows answered so far are all that it read.")
+
     async def _bytes(self) -> bytes | None:
         """The next bytes; None where none have come for a moment."""
         if self._receiving is None:
@@ -127,19 +163,16 @@ class _Rows:
             self._moved_s = time.monotonic()
         done, _ = await asyncio.wait([self._receiving], timeout=TICK_S)
         now_s = time.monotonic()
-        if now_s > self._deadline_s:
-            raise DeadlineExceeded("The time allowed for this stream by X-Request-Timeout passed.")
+        self._check_time(now_s)
         if not done:
-            if self._service.draining:
-                raise Draining("The server is stopping. The rows answered so far are all that it read.")
+            self._check_draining()
             if now_s - self._moved_s > self._idle_s:
                 raise DeadlineExceeded(f"No row came for {self._idle_s:g} seconds (limits.stream_idle_s).")
             return None
         message, self._receiving = self._receiving.result(), None
         if message["type"] == "http.disconnect":
             raise Disconnected
-        if self._service.draining:
-            raise Draining("The server is stopping. The rows answered so far are all that it read.")
+        self._check_draining()
         self.ended = not message.get("more_body", False)
         body: bytes = message.get("body", b"")
         return body
@@ -178,6 +211,7 @@ class _Stream:
     async def pieces(self) -> AsyncGenerator[bytes, None]:
         """The answer's bytes, its last ones aside. Raises a RequestError, or Disconnected."""
         service, limits = self.exchange.services.service, self.exchange.services.settings.limits
+        run = self.rows.thread.run
         async with (
             aclosing(self.rows.chunks()) as chunks,
             aclosing(service.predict_stream(self._servable, chunks, limits.timeout_s)) as answers,
@@ -188,7 +222,7 @@ class _Stream:
                     position, text = min(answered.faults.items())
                     raise _bad_row(answered.chunk.start + position, text)
                 layout = self.rows.reader.layout
-                if layout is not None and (piece := self._writer.write(answered, layout)):
+                if layout is not None and (piece := await run(self._writer.write, answered, layout)):
                     yield piece
 
     def _count(self, rows: int, faulty: int) -> None:
@@ -196,11 +230,11 @@ class _Stream:
         self._summary.faulty += faulty
         self.exchange.rows = self._summary.rows
 
-    def end(self, error: RequestError | None = None) -> bytes:
+    async def end(self, error: RequestError | None = None) -> bytes:
         """The last bytes."""
         self._summary.complete = error is None
         self._summary.reason = None if error is None else f"{error.instance_code}: {error.detail}"
-        return self._writer.end(self._summary, self.rows.reader.layout)
+        return await self.rows.thread.run(self._writer.end, self._summary, self.rows.reader.layout)
 
 
 def _bad_row(row: int, text: str) -> InvalidInput:
@@ -232,7 +266,7 @@ class StreamAnswer(Answer):
             async with self._opened:
                 await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                 failure = await self._send_pieces(send)
-            last = stream.end(failure)
+                last = await stream.end(failure)
             if failure is None:
                 await self._send(send, last, more=False)
                 return

@@ -13,9 +13,10 @@ Rows are answered while they come: read the answer while you send. Any of the fo
 (`Accept`); without one the answer has the format of the body. Every answer is the row's own columns and `prediction`,
 `class_name` and `confidence` where the model has them. A row that is wrong comes back with its `error`; it ends
 nothing.
+A Parquet file has its index at its end: it is answered once all of it has come.
 JSON lines end with a `summary`. A stream that could not be answered to its end is broken off, never ended in order.
 """
-_FORMATS = ("application/x-ndjson", "text/csv", "application/vnd.apache.arrow.stream")
+_FORMATS = ("application/x-ndjson", "text/csv", "application/vnd.apache.arrow.stream", "application/vnd.apache.parquet")
 _PARAMETERS: list[Schema] = [
     {
         "name": "on_error",

@@ -104,18 +104,18 @@ def _buffer(array: Any, dtype: np.dtype[Any]) -> NDArray[Any]:
 def _texts(array: Any, limits: BodyLimits) -> NDArray[Any]:
     import pyarrow as pa
 
-    if pa.types.is_string_view(array.type) and _viewed_bytes(array) > limits.max_decoded_bytes:
+    if pa.types.is_string_view(array.type) and view_lengths(array).sum() > limits.max_decoded_bytes:
         raise too_large(limits)  # many views may show the same long text
     texts: NDArray[Any] = array.to_numpy(zero_copy_only=False)
     return texts
 
 
-def _viewed_bytes(array: Any) -> int:
+def view_lengths(array: Any) -> NDArray[np.int64]:
+    """The lengths of texts that are views; of what stands in place of a null, any."""
     views = array.buffers()[1]
     if views is None:
-        return 0
-    lengths = np.frombuffer(views, np.int32, 4 * len(array), 16 * array.offset)[::4]
-    return int(lengths.astype(np.int64).sum())
+        return np.zeros(len(array), dtype=np.int64)
+    return np.frombuffer(views, np.int32, 4 * len(array), 16 * array.offset)[::4].astype(np.int64)
 
 
 def _moments(ticks: NDArray[Any], unit: str) -> NDArray[Any]:

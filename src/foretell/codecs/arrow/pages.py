@@ -8,7 +8,7 @@ inside the file, have no more values than the file has rows, and all of them tog
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from foretell.codecs.arrow.library import too_large
 from foretell.codecs.arrow.thrift import BINARY, I32, I64, LIST, STRUCT, Damaged, Fields, Known, ListOf, ThriftReader
@@ -24,6 +24,8 @@ _MAGIC = b"PAR1"
 MAX_PAGES = 20_000
 
 _HEADER_VALUES = 10_000
+_HEADER_BYTES = 64 * 1024
+"""A page's header has room for statistics; writers keep each of those below 4 KiB."""
 _DICTIONARY_PAGE = 2
 # by kind of page: the field of its own header, and the place of the encoding in that; the count of values stands first
 _HEADERS = {0: (5, 2), _DICTIONARY_PAGE: (7, 2), 3: (8, 4)}
@@ -39,6 +41,30 @@ _GROUP: Known = {1: ListOf(STRUCT, {3: _COLUMN}), 4: ListOf(STRUCT)}
 _FOOTER: Known = {2: ListOf(STRUCT), 4: ListOf(STRUCT, _GROUP), 5: ListOf(STRUCT), 7: ListOf(STRUCT)}
 # DELTA_BYTE_ARRAY (7) is left out: each text may repeat the one before, so a page may hold any number of bytes
 _ENCODINGS = frozenset({0, 2, 3, 4, 5, 6, 8, 9})
+
+
+class Source(Protocol):
+    """The bytes of a file, wherever they lie."""
+
+    @property
+    def size(self) -> int: ...
+
+    def part(self, start: int, stop: int) -> memoryview:
+        """The bytes from ``start`` up to ``stop``, both inside the file."""
+        ...
+
+
+class InMemory(NamedTuple):
+    """A file that is a body."""
+
+    body: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.body)
+
+    def part(self, start: int, stop: int) -> memoryview:
+        return memoryview(self.body)[start:stop]
 
 
 class Chunk(NamedTuple):
@@ -58,20 +84,25 @@ class Group(NamedTuple):
 
 
 def footer_of(body: bytes) -> list[Group]:
-    """The row groups. Raises MalformedRequest unless ``body`` ends in a footer that pyarrow may be given.
+    """The row groups of a file in memory; see ``read_footer``."""
+    return read_footer(InMemory(body))
+
+
+def read_footer(source: Source) -> list[Group]:
+    """The row groups. Raises MalformedRequest unless the file ends in a footer that pyarrow may be given.
 
     pyarrow is not asked for them: what it makes of a damaged footer ends the process.
     """
-    if len(body) < 12 or body[:4] != _MAGIC or body[-4:] != _MAGIC:
+    size = source.size
+    if size < 12 or source.part(0, 4) != _MAGIC or source.part(size - 4, size) != _MAGIC:
         raise broken("it does not begin and end as a Parquet file does")
-    size = int.from_bytes(body[-8:-4], "little")
-    if size > len(body) - 12:
+    length = int.from_bytes(source.part(size - 8, size - 4), "little")
+    if length > size - 12:
         raise broken("it is cut short")
-    if size > MAX_FOOTER_BYTES:
+    if length > MAX_FOOTER_BYTES:
         raise broken(f"its footer is larger than {MAX_FOOTER_BYTES} bytes; write fewer row groups")
     try:
-        reader = ThriftReader(memoryview(body)[: len(body) - 8], len(body) - 8 - size, MAX_FOOTER_VALUES)
-        footer = reader.struct(_FOOTER)
+        footer = ThriftReader(source.part(size - 8 - length, size - 8), 0, MAX_FOOTER_VALUES).struct(_FOOTER)
         groups = [
             Group(group.get(3, I64), [_chunk(column.get(3, STRUCT)) for column in group.get(1, LIST)])
             for group in footer.get(4, LIST)
@@ -95,6 +126,11 @@ class Page(NamedTuple):
     values: int
     decoded_bytes: int
 
+    @property
+    def dictionary(self) -> bool:
+        """Whether it holds the values that those of other pages are numbers of."""
+        return self.kind == _DICTIONARY_PAGE
+
 
 def examine_pages(body: bytes, groups: list[Group], leaves: list[int], limits: BodyLimits) -> set[int]:
     """Those of ``leaves``, places of columns, that have a dictionary.
@@ -103,13 +139,12 @@ def examine_pages(body: bytes, groups: list[Group], leaves: list[int], limits: B
     """
     size = pages = 0
     encoded: set[int] = set()
+    source = InMemory(body)
     for group in groups:
         for leaf in leaves:
-            if leaf >= len(group.chunks):
-                raise broken("a row group lacks a column")
-            for page in _pages(body, group.chunks[leaf], group.rows):
+            for page in pages_of(source, group, leaf):
                 size, pages = size + page.decoded_bytes, pages + 1
-                if page.kind == _DICTIONARY_PAGE:
+                if page.dictionary:
                     encoded.add(leaf)
                 if size > limits.max_decoded_bytes:
                     raise too_large(limits)
@@ -123,25 +158,29 @@ def broken(why: str) -> MalformedRequest:
     return malformed("malformed_parquet", why, f"The body is not a Parquet file that can be read: {why}.")
 
 
-def _pages(body: bytes, chunk: Chunk, rows: int) -> Iterator[Page]:
-    """The pages of one column in one row group, as far as they are read."""
+def pages_of(source: Source, group: Group, leaf: int) -> Iterator[Page]:
+    """The pages of one column in one row group, as far as they are read. Raises MalformedRequest."""
+    if leaf >= len(group.chunks):
+        raise broken("a row group lacks a column")
+    chunk = group.chunks[leaf]
     start, first = chunk.data_offset, chunk.dictionary_offset
     if first is not None and 0 < first < start:
         start = first
     end = start + chunk.compressed_bytes
-    if not 4 <= start <= end <= len(body) - 8 or chunk.values != rows:
+    if not 4 <= start <= end <= source.size - 8 or chunk.values != group.rows:
         raise broken("its footer points at what is not there")
-    data, left = memoryview(body)[:end], rows
+    left = group.rows
     try:
         while start < end and left:
-            reader = ThriftReader(data, start, _HEADER_VALUES)
+            reader = ThriftReader(source.part(start, min(end, start + _HEADER_BYTES)), 0, _HEADER_VALUES)
             header = reader.struct()
+            start += reader.position
             compressed = header.get(3, I32)
-            if not 0 <= compressed <= end - reader.position:
+            if not 0 <= compressed <= end - start:
                 raise Damaged
             page = _page(header, left)
             left -= page.values
-            start = reader.position + compressed
+            start += compressed
             yield page
     except Damaged:
         raise broken("a page is damaged, or encoded in a way that is not read here") from None

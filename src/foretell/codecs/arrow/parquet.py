@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 from foretell.codecs.arrow.arrays import frame_of, readable, textual
@@ -15,7 +16,7 @@ from foretell.core.faults import malformed
 from foretell.core.frame import Frame
 from foretell.core.limits import BodyLimits
 
-_MAX_DEPTH = 64
+MAX_DEPTH = 64
 _WIDEST_NUMBER = 32  # bytes of a decimal
 
 
@@ -74,24 +75,35 @@ def _opened(body: bytes, limits: BodyLimits, read_dictionary: list[str]) -> Any:
         pre_buffer=False,
         thrift_string_size_limit=len(body),
         thrift_container_size_limit=limits.max_columns + 1,
-        schema_depth_limit=_MAX_DEPTH,
+        schema_depth_limit=MAX_DEPTH,
     )
 
 
 def _readable_leaves(file: Any) -> dict[int, int]:
     """The place of each column that can be read: in the schema, and as Parquet counts, parts of nested ones too."""
-    found, leaf = {}, 0
-    for place, field in enumerate(file.schema_arrow):
-        if readable(field.type) and leaf < len(file.schema):
-            column = file.schema.column(leaf)
-            if column.max_repetition_level or column.max_definition_level > 1 or column.path != field.name:
-                raise broken("its schema contradicts itself")
+    found = {}
+    for place, leaf in enumerate(first_leaves(file)):
+        if readable(file.schema_arrow.field(place).type):
+            column = flat_column(file, place, leaf)
             if column.physical_type != "FIXED_LEN_BYTE_ARRAY" or column.length <= _WIDEST_NUMBER:
                 found[place] = leaf
-        leaf += _leaves(field.type)
-    if leaf != len(file.schema):
-        raise broken("its schema contradicts itself")
     return found
+
+
+def flat_column(file: Any, place: int, leaf: int) -> Any:
+    """What the schema says of a column that is not nested. Raises MalformedRequest where it says two things."""
+    column = file.schema.column(leaf)
+    if column.max_repetition_level or column.max_definition_level > 1 or column.path != file.schema_arrow.names[place]:
+        raise broken("its schema contradicts itself")
+    return column
+
+
+def first_leaves(file: Any) -> list[int]:
+    """Where each column of the schema begins among those that Parquet counts. Raises MalformedRequest."""
+    counts = [_leaves(field.type) for field in file.schema_arrow]
+    if sum(counts) != len(file.schema):
+        raise broken("its schema contradicts itself")
+    return [0, *accumulate(counts)][:-1]
 
 
 def _leaves(kind: Any) -> int:

@@ -10,15 +10,18 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+import orjson
+
 from foretell.codecs.arrow.flat import FlatTable, OutOfBounds
 from foretell.codecs.arrow.library import LIBRARY, missing, refusing
 from foretell.codecs.arrow.messages import broken, examine
-from foretell.codecs.stream.base import Chunk, Layout, OnError, Raw, StreamLimits
-from foretell.codecs.stream.batch_writer import ArrowWriter
-from foretell.codecs.stream.batches import BatchRows
+from foretell.codecs.stream.base import Answered, Layout, OnError, StreamLimits, Summary
+from foretell.codecs.stream.batch_writer import SUMMARY, AnsweredBatches
+from foretell.codecs.stream.batches import BatchReader, BatchRows
+from foretell.codecs.stream.columns import refuse_tensors
 from foretell.core.limits import BodyLimits
 from foretell.core.signature import Output, Signature
-from foretell.errors import BodyTooLarge, UnsupportedMediaType
+from foretell.errors import BodyTooLarge
 
 END = b"\xff\xff\xff\xff\0\0\0\0"
 _CONTINUATION = 0xFFFFFFFF
@@ -43,37 +46,24 @@ class ArrowFormat:
         parameters: Mapping[str, str],  # noqa: ARG002  # Arrow has none
         layout: Layout | None = None,  # noqa: ARG002  # the schema says it
     ) -> ArrowReader:
-        if not signature.columns:
-            raise UnsupportedMediaType(
-                f"Model {label} takes tensors, which Arrow cannot carry in a stream.",
-                hint="send JSON lines: 'content-type: application/x-ndjson'",
-            )
+        refuse_tensors(signature, label, "Arrow")
         return ArrowReader(signature, label, limits)
 
     def writer(self, output: Output, on_error: OnError, *, summary: bool, begun: bool = False) -> ArrowWriter:
         return ArrowWriter(output, on_error, summary=summary, begun=begun)
 
 
-class ArrowReader:
-    """See ``base.Reader``. A chunk is never of two batches."""
+class ArrowReader(BatchReader):
+    """See ``base.Reader``."""
 
     def __init__(self, signature: Signature, label: str, limits: StreamLimits) -> None:
-        self._signature = signature
-        self._label = label
-        self._limits = limits
+        super().__init__(signature, label, limits)
         self._body = BodyLimits(max_body_bytes=limits.batch_bytes)
         self._bytes = bytearray()
         self._schema = b""
         self._dictionaries = b""
-        self._rows: BatchRows | None = None
         self._batches: deque[Any] = deque()
-        self._slice = 0
-        self._taken = 0
         self._over = False
-
-    @property
-    def layout(self) -> Layout | None:
-        return None if self._rows is None else self._rows.columns.layout
 
     def feed(self, data: bytes) -> None:
         if self._over:
@@ -142,26 +132,50 @@ class ArrowReader:
         with refusing("malformed_arrow", "an Arrow stream"):
             return pa.ipc.open_stream(pa.py_buffer(body))
 
-    def take(self, *, flush: bool = False) -> Raw | None:  # noqa: ARG002  # a batch is whole, or not there
-        if not self._batches:
-            return None
-        batch = self._batches[0]
-        rows = batch.slice(self._slice, self._limits.chunk_rows)
-        self._slice += rows.num_rows
-        if self._slice >= batch.num_rows:
-            self._batches.popleft()
-            self._slice = 0
-        raw = Raw(self._taken, rows.num_rows, rows)
-        self._taken += rows.num_rows
-        return raw
+    def _next_batch(self) -> Any:
+        return self._batches.popleft() if self._batches else None
 
-    def read(self, raw: Raw) -> Chunk | None:
-        assert self._rows is not None  # noqa: S101 - no batch comes before the schema
-        return self._rows.read(raw)
 
-    def explain(self, raw: Raw) -> Chunk:
-        assert self._rows is not None  # noqa: S101 - as above
-        return self._rows.explain(raw)
+class ArrowWriter:
+    """See ``base.Writer``."""
+
+    off_loop = False
+
+    def __init__(self, output: Output, on_error: OnError, *, summary: bool, begun: bool = False) -> None:
+        self._batches = AnsweredBatches(output, on_error)
+        self._summary = summary
+        self._begun = begun
+        self._schema: Any = None
+
+    def write(self, answered: Answered, layout: Layout) -> bytes:
+        batch = self._batches.batch(answered, layout)
+        self._schema = batch.schema
+        return self._head() + batch.serialize().to_pybytes() if batch.num_rows else self._head()
+
+    def end(self, summary: Summary, layout: Layout | None) -> bytes:
+        if layout is None or not summary.complete:
+            return b""
+        if self._schema is None:
+            self._schema = self._batches.schema(layout)
+        return self._head() + (self._told(summary) if self._summary else b"") + END
+
+    def _head(self) -> bytes:
+        if self._begun:
+            return b""
+        self._begun = True
+        head: bytes = self._schema.serialize().to_pybytes()
+        return head
+
+    def _told(self, summary: Summary) -> bytes:
+        """The summary as a batch without rows."""
+        import pyarrow as pa
+
+        sink = pa.BufferOutputStream()
+        with pa.ipc.new_stream(sink, self._schema) as writer:
+            empty = pa.RecordBatch.from_pylist([], self._schema)
+            writer.write_batch(empty, custom_metadata={SUMMARY: orjson.dumps(summary.to_document())})
+        written: bytes = sink.getvalue().to_pybytes()
+        return written[self._schema.serialize().size : -len(END)]
 
 
 def _header(metadata: bytes) -> tuple[int, int]:

@@ -25,7 +25,8 @@ OnError = Literal["null", "skip", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """``body`` binds each row as it binds a request; ``row_bytes`` one line or record, ``batch_bytes`` one Arrow batch.
+    """``body`` binds each row as it binds a request; ``row_bytes`` one line or record, ``batch_bytes`` one Arrow batch,
+    ``spool_bytes`` a file that can only be read once it is whole.
 
     A chunk has at most ``chunk_rows`` rows and, but for a single row larger than that, ``chunk_bytes`` bytes.
     ``show_values``: whether the error of a row may show the value that is wrong.
@@ -34,6 +35,7 @@ class StreamLimits:
     body: BodyLimits
     row_bytes: int = 1024 * 1024
     batch_bytes: int = 32 * 1024 * 1024
+    spool_bytes: int = 4 * 1024 * 1024 * 1024
     chunk_rows: int = CHUNK_ROWS
     chunk_bytes: int = CHUNK_BYTES
     show_values: bool = True
@@ -106,10 +108,15 @@ class Layout:
 
 
 class Reader(Protocol):
-    """Reads one stream."""
+    """Reads one stream. Its calls follow each other, ``close`` being the last."""
+
+    @property
+    def off_loop(self) -> bool:
+        """Whether any call may take a while, or wait for a disk: none of them is for an event loop then."""
+        ...
 
     def feed(self, data: bytes) -> None:
-        """Takes the next bytes. Raises MalformedRequest where the stream as a whole cannot go on."""
+        """Takes the next bytes. Raises a RequestError where the stream as a whole cannot go on."""
         ...
 
     def end(self) -> None:
@@ -119,7 +126,7 @@ class Reader(Protocol):
     def take(self, *, flush: bool = False) -> Raw | None:
         """The next whole chunk, cut off and not yet read, or None; with ``flush`` also one that has room for more.
 
-        Raises a RequestError where the columns as a whole are not what the model takes.
+        Raises a RequestError where the columns as a whole are not what the model takes, or the stream cannot go on.
         """
         ...
 
@@ -136,12 +143,24 @@ class Reader(Protocol):
         """The input's own columns; None as long as no row has told."""
         ...
 
+    def close(self) -> None:
+        """Lets go of what is held outside memory."""
+        ...
+
 
 class Writer(Protocol):
     """Writes one stream. Answers that are to be left out are left out of ``write``'s chunks by ``on_error=skip``."""
 
+    @property
+    def off_loop(self) -> bool:
+        """As of a reader."""
+        ...
+
     def write(self, answered: Answered, layout: Layout) -> bytes:
-        """The next bytes, the stream's beginning included with the first ones."""
+        """The next bytes, the stream's beginning included with the first ones.
+
+        Raises NotAcceptable where the rows' own columns cannot be written in this format.
+        """
         ...
 
     def end(self, summary: Summary, layout: Layout | None) -> bytes:

@@ -8,27 +8,24 @@ from typing import Any
 import numpy as np
 import orjson
 
-from foretell.codecs.stream.base import Answered, Layout, OnError, Summary, answer_names, kept_rows
+from foretell.codecs.stream.base import Answered, Layout, OnError, answer_names, kept_rows
 from foretell.codecs.stream.batches import Batch, arrow_type
 from foretell.core.signature import Output
 from foretell.core.values import Outputs, display_names
 
 SUMMARY = b"foretell.summary"
-"""The key of the summary, in the metadata of a last batch without rows."""
-_END = b"\xff\xff\xff\xff\0\0\0\0"
+"""The key of the summary, in the metadata of a last batch without rows or of a file."""
 
 
-class ArrowWriter:
-    """See ``base.Writer``."""
+class AnsweredBatches:
+    """Answered chunks as record batches, all of one schema."""
 
-    def __init__(self, output: Output, on_error: OnError, *, summary: bool, begun: bool = False) -> None:
+    def __init__(self, output: Output, on_error: OnError) -> None:
         self._output = output
         self._on_error = on_error
-        self._summary = summary
-        self._begun = begun
-        self._schema: Any = None
 
-    def write(self, answered: Answered, layout: Layout) -> bytes:
+    def batch(self, answered: Answered, layout: Layout) -> Any:
+        """The rows that are written of a chunk; there may be none."""
         import pyarrow as pa
 
         own = self._own(answered, layout)
@@ -38,36 +35,10 @@ class ArrowWriter:
             kept = pa.array(list(kept_rows(answered, "skip")), pa.int64())
             arrays = [array.take(kept) for array in arrays]
             answers = {name: array.take(kept) for name, array in answers.items()}
-        batch = pa.record_batch([*arrays, *answers.values()], names=[*names, *answers])
-        self._schema = batch.schema
-        return self._head() + batch.serialize().to_pybytes() if batch.num_rows else self._head()
+        return pa.record_batch([*arrays, *answers.values()], names=[*names, *answers])
 
-    def end(self, summary: Summary, layout: Layout | None) -> bytes:
-        if layout is None or not summary.complete:
-            return b""
-        if self._schema is None:
-            self._schema = self._empty(layout)
-        return self._head() + (self._told(summary) if self._summary else b"") + _END
-
-    def _head(self) -> bytes:
-        if self._begun:
-            return b""
-        self._begun = True
-        head: bytes = self._schema.serialize().to_pybytes()
-        return head
-
-    def _told(self, summary: Summary) -> bytes:
-        """The summary as a batch without rows."""
-        import pyarrow as pa
-
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, self._schema) as writer:
-            empty = pa.RecordBatch.from_pylist([], self._schema)
-            writer.write_batch(empty, custom_metadata={SUMMARY: orjson.dumps(summary.to_document())})
-        written: bytes = sink.getvalue().to_pybytes()
-        return written[self._schema.serialize().size : -len(_END)]
-
-    def _empty(self, layout: Layout) -> Any:
+    def schema(self, layout: Layout) -> Any:
+        """The schema where no row has told."""
         import pyarrow as pa
 
         fields = [pa.field(name, arrow_type(kind)) for name, kind in layout.columns.items()]

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from foretell.codecs.arrow.arrays import frame_of, readable
-from foretell.codecs.stream.base import Chunk, Raw, StreamLimits
+from foretell.codecs.arrow.arrays import frame_of, readable, view_lengths
+from foretell.codecs.stream.base import Chunk, Layout, Raw, StreamLimits
 from foretell.codecs.stream.columns import Columns, columns_of
 from foretell.codecs.stream.ladder import ERROR_CHARS
 from foretell.core.document import Unreadable
@@ -20,6 +21,9 @@ from foretell.core.judge import Verdict, judge, refusal, value_at
 from foretell.core.signature import Column, ColumnType, Signature
 from foretell.core.values import Inputs, Matrix, Table
 
+_OWN_BYTES = 8 * 1024 * 1024
+"""The texts of a chunk may take so much where each row has its own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -29,7 +33,23 @@ class Batch:
 
     def columns(self) -> Mapping[str, Sequence[Any]]:
         """Plain values by column."""
-        return {name: self.batch.column(place).to_pylist() for place, name in enumerate(self.batch.schema.names)}
+        return {name: _plain(self.batch.column(place)) for place, name in enumerate(self.batch.schema.names)}
+
+
+def _plain(column: Any) -> Sequence[Any]:
+    """The values of a column; texts for moments that Python has no value for, and null for what has no text."""
+    import pyarrow as pa
+
+    try:
+        values: list[Any] = column.to_pylist()
+        return values
+    except (OverflowError, ValueError):  # of which pyarrow's own are, too
+        pass
+    try:
+        texts: list[Any] = column.cast(pa.string()).to_pylist()
+        return texts
+    except (pa.ArrowException, ValueError):
+        return [None] * len(column)
 
 
 class BatchRows:
@@ -94,6 +114,105 @@ class BatchRows:
             text += f", got {value.text if isinstance(value, Unreadable) else shown(value)}"
         meant = closest(*why.near) if why.near else None
         return clip(text if meant is None else f"{text}; did you mean '{clip(meant)}'?", ERROR_CHARS)
+
+
+class BatchReader:
+    """What readers of record batches share; see ``base.Reader``. A chunk is never of two batches."""
+
+    off_loop = True
+
+    def __init__(self, signature: Signature, label: str, limits: StreamLimits) -> None:
+        self._signature = signature
+        self._label = label
+        self._limits = limits
+        self._rows: BatchRows | None = None
+        self._batch: Any = None
+        self._shared: list[tuple[int, Any]] = []
+        self._slice = 0
+        self._taken = 0
+
+    @property
+    def layout(self) -> Layout | None:
+        """The input's own columns; None as long as no schema has come."""
+        return None if self._rows is None else self._rows.columns.layout
+
+    def take(self, *, flush: bool = False) -> Raw | None:  # noqa: ARG002  # a batch is whole, or not there
+        """The next chunk of the batches that are there."""
+        if self._batch is None or self._slice >= self._batch.num_rows:
+            self._batch, self._slice = self._next_batch(), 0
+            self._shared = [] if self._batch is None else _shared_texts(self._batch)
+        if self._batch is None:
+            return None
+        rows = _fitting(self._batch.slice(self._slice, self._limits.chunk_rows), self._shared)
+        raw = Raw(self._taken, rows.num_rows, rows)
+        self._slice += rows.num_rows
+        self._taken += rows.num_rows
+        return raw
+
+    def _next_batch(self) -> Any:
+        """The next batch, which is not empty; None where there is none yet."""
+        raise NotImplementedError
+
+    def read(self, raw: Raw) -> Chunk | None:
+        """The chunk where all of its rows are right."""
+        assert self._rows is not None  # noqa: S101 - no batch comes before the schema
+        return self._rows.read(raw)
+
+    def explain(self, raw: Raw) -> Chunk:
+        """The chunk, whatever its rows hold."""
+        assert self._rows is not None  # noqa: S101 - as above
+        return self._rows.explain(raw)
+
+    def close(self) -> None:
+        """Holds nothing but memory."""
+
+
+def _shared_texts(batch: Any) -> list[tuple[int, Any]]:
+    """The columns in which one text may stand for many rows; with the lengths of its dictionary where it has one."""
+    import pyarrow as pa
+
+    found: list[tuple[int, Any]] = []
+    for place, column in enumerate(batch.columns):
+        if pa.types.is_dictionary(column.type):
+            if (lengths := _lengths(column.dictionary)) is not None:
+                found.append((place, lengths))
+        elif _is_view(column.type):
+            found.append((place, None))
+    return found
+
+
+def _lengths(texts: Any) -> NDArray[np.int64] | None:
+    """The lengths of texts, that of a null being 0; None for what is no text."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    types, kind = pa.types, texts.type
+    if _is_view(kind):
+        return view_lengths(texts)
+    if any(fits(kind) for fits in (types.is_string, types.is_large_string, types.is_binary, types.is_large_binary)):
+        found: NDArray[np.int64] = pc.binary_length(texts).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        return found
+    return None
+
+
+def _is_view(kind: Any) -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string_view(kind) or pa.types.is_binary_view(kind))
+
+
+def _fitting(rows: Any, shared: Sequence[tuple[int, Any]]) -> Any:
+    """As many of the rows as do not become too large where each has its texts to itself, and one at least."""
+    if not shared:
+        return rows
+    sizes = np.zeros(rows.num_rows, dtype=np.int64)
+    for place, lengths in shared:
+        column = rows.column(place)
+        if lengths is None:
+            sizes += view_lengths(column)
+        elif len(lengths):
+            sizes += lengths[column.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+    return rows.slice(0, max(1, int(np.searchsorted(np.cumsum(sizes), _OWN_BYTES, side="right"))))
 
 
 def _readable(table: Any) -> dict[int, Any]:

@@ -9,6 +9,7 @@ from foretell.codecs.stream.base import ANSWERS, Layout
 from foretell.core.faults import Faults, clip, listed
 from foretell.core.identity import closest
 from foretell.core.signature import Signature
+from foretell.errors import UnsupportedMediaType
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +67,12 @@ def refuse_taken(signature: Signature, label: str) -> None:
             message = f"the model has a column '{name}', where the answer's would stand; predict in batches instead"
             faults.add("column_taken", message)
     faults.refuse()
+
+
+def refuse_tensors(signature: Signature, label: str, what: str) -> None:
+    """Raises UnsupportedMediaType where the model takes tensors, which a stream of columns cannot carry."""
+    if not signature.columns:
+        raise UnsupportedMediaType(
+            f"Model {label} takes tensors, which {what} cannot carry in a stream.",
+            hint="send JSON lines: 'content-type: application/x-ndjson'",
+        )

@@ -7,7 +7,7 @@ it. A record that does not have the header's fields stands, as it is, in the fir
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from foretell.codecs.base import Codec
@@ -23,10 +23,11 @@ from foretell.codecs.stream.base import (
     answer_names,
     kept_rows,
 )
-from foretell.codecs.stream.columns import Columns, columns_of
+from foretell.codecs.stream.columns import Columns, columns_of, refuse_tensors
 from foretell.codecs.stream.fields import fast_fields
 from foretell.codecs.stream.ladder import sort_out
-from foretell.codecs.stream.lines import Lines, TooLong
+from foretell.codecs.stream.line_format import LineFormat, LineReader
+from foretell.codecs.stream.lines import TooLong
 from foretell.core import cells
 from foretell.core.document import Document
 from foretell.core.faults import malformed
@@ -34,20 +35,15 @@ from foretell.core.header import has_header
 from foretell.core.signature import Output, Signature
 from foretell.core.validation import bind
 from foretell.core.values import Inputs
-from foretell.errors import RequestError, UnsupportedMediaType
+from foretell.errors import RequestError
 
 Records = Callable[[bytes], list[list[str]]]
 
 
-class CsvFormat:
-    """The format of ``text/csv``; ``codec`` reads the records."""
+class CsvFormat(LineFormat):
+    """The format of ``text/csv``."""
 
     media_type = "text/csv"
-    single = False
-    missing: str | None = None
-
-    def __init__(self, codec: Codec) -> None:
-        self._codec = codec
 
     def reader(
         self,
@@ -57,11 +53,7 @@ class CsvFormat:
         parameters: Mapping[str, str],
         layout: Layout | None = None,  # noqa: ARG002  # the header says it
     ) -> CsvReader:
-        if not signature.columns:
-            raise UnsupportedMediaType(
-                f"Model {label} takes tensors, which CSV cannot carry in a stream.",
-                hint="send JSON lines: 'content-type: application/x-ndjson'",
-            )
+        refuse_tensors(signature, label, "CSV")
         return CsvReader(self._codec, signature, label, limits, parameters)
 
     def writer(
@@ -75,19 +67,14 @@ class CsvFormat:
         return CsvWriter(output, on_error, begun=begun)
 
 
-class CsvReader:
+class CsvReader(LineReader):
     """See ``base.Reader``. The parameter ``header`` may be ``present`` or ``absent``."""
 
     def __init__(
         self, codec: Codec, signature: Signature, label: str, limits: StreamLimits, parameters: Mapping[str, str]
     ) -> None:
-        self._codec = codec
-        self._signature = signature
-        self._label = label
-        self._limits = limits
-        self._body = replace(limits.body, max_rows=limits.chunk_rows)
+        super().__init__(codec, signature, label, limits, quoted=True)
         self._header = codec.parse(b"a", False, self._body, parameters).header
-        self._lines = Lines(limits, quoted=True)
         self._columns: Columns | None = None
         self._fast: Callable[[Sequence[bytes]], Inputs | None] = _never
         self._ended = False
@@ -96,11 +83,8 @@ class CsvReader:
     def layout(self) -> Layout | None:
         return None if self._columns is None else self._columns.layout
 
-    def feed(self, data: bytes) -> None:
-        self._lines.feed(data)
-
     def end(self) -> None:
-        self._lines.end()
+        super().end()
         self._ended = True
 
     def take(self, *, flush: bool = False) -> Raw | None:
@@ -228,6 +212,8 @@ class _Records:
 
 class CsvWriter:
     """See ``base.Writer``. The header: the input's own and the answer's columns, ``error`` where rows may have one."""
+
+    off_loop = False
 
     def __init__(self, output: Output, on_error: OnError, *, begun: bool = False) -> None:
         self._answers = Answers(output, csv_label(output), (b"", b",", b","))

@@ -26,7 +26,8 @@ from foretell.codecs.stream.base import (
     kept_rows,
 )
 from foretell.codecs.stream.ladder import sort_out
-from foretell.codecs.stream.lines import Lines, TooLong
+from foretell.codecs.stream.line_format import LineFormat, LineReader
+from foretell.codecs.stream.lines import TooLong
 from foretell.core.document import Document
 from foretell.core.faults import malformed
 from foretell.core.identity import closest
@@ -39,15 +40,10 @@ _WRAPPERS = frozenset({"features", "instances", "model_version"})
 _OPENING = (b"[", b"{")
 
 
-class NdjsonFormat:
-    """The format of ``application/x-ndjson``; ``codec`` reads the JSON."""
+class NdjsonFormat(LineFormat):
+    """The format of ``application/x-ndjson``."""
 
     media_type = "application/x-ndjson"
-    single = False
-    missing: str | None = None
-
-    def __init__(self, codec: Codec) -> None:
-        self._codec = codec
 
     def reader(
         self,
@@ -70,29 +66,18 @@ class NdjsonFormat:
         return NdjsonWriter(output, on_error, summary=summary)
 
 
-class NdjsonReader:
+class NdjsonReader(LineReader):
     """See ``base.Reader``."""
 
     def __init__(
         self, codec: Codec, signature: Signature, label: str, limits: StreamLimits, layout: Layout | None
     ) -> None:
-        self._codec = codec
-        self._signature = signature
-        self._label = label
-        self._limits = limits
-        self._body = replace(limits.body, max_rows=limits.chunk_rows)
-        self._lines = Lines(limits, quoted=False)
+        super().__init__(codec, signature, label, limits, quoted=False)
         decoders = codec.compile(signature, self._body)
         self._decode = None if decoders is None else decoders.batch
         self._wrapped = _WRAPPERS - signature.known
         self._types = {column.name: column.type for column in signature.columns}
         self.layout = layout
-
-    def feed(self, data: bytes) -> None:
-        self._lines.feed(data)
-
-    def end(self) -> None:
-        self._lines.end()
 
     def take(self, *, flush: bool = False) -> Raw | None:
         raw = self._lines.take(flush=flush)
@@ -247,6 +232,8 @@ class _Lines:
 
 class NdjsonWriter:
     """See ``base.Writer``. An answer is the row's own keys and those of the answer; the last line is the summary."""
+
+    off_loop = False
 
     def __init__(self, output: Output, on_error: OnError, *, summary: bool) -> None:
         self._answers = Answers(output, json_cell, (b'"prediction":', b',"class_name":', b',"confidence":'))
