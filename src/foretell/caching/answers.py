@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from foretell.caching.base import Answered, Remote, RemoteFailed
 from foretell.caching.keys import Keys
 from foretell.caching.memory import Shelf
 from foretell.caching.packing import pack, unpack
 from foretell.caching.policy import Terms
+from foretell.caching.row_keys import RowKeys
 from foretell.caching.seal import Seal
 from foretell.caching.single_flight import SingleFlight
-from foretell.core.signature import Output
-from foretell.core.values import Inputs, Outputs, first_not_finite
+from foretell.core.signature import Signature
+from foretell.core.values import Inputs, Matrix, Outputs, Row, Table, Tensors, assemble, first_not_finite
 
 Ran = TypeVar("Ran")
 
@@ -36,6 +37,14 @@ class Counts:
     rejected: int = 0
 
 
+class _Flown(NamedTuple):
+    """What a flight brings. ``ran`` is None where the shared store had it; ``sound`` says whether it is an answer."""
+
+    outputs: Outputs
+    ran: Any
+    sound: bool
+
+
 class Answers:
     """An ``AnswerCache``. A request is remembered as a whole: all its rows under one key."""
 
@@ -45,7 +54,7 @@ class Answers:
         keys: Keys,
         shelf: Shelf,
         terms: Terms,
-        output: Output,
+        signature: Signature,
         max_entry_bytes: int,
         remote: Remote | None,
         seal: Seal,
@@ -55,30 +64,44 @@ class Answers:
         self._keys = keys
         self._shelf = shelf
         self._terms = terms
-        self._output = output
+        self._row_keys = RowKeys(keys, signature)
+        self._signature = signature
+        self._output = signature.output
         self._max_entry_bytes = max_entry_bytes
         self._remote = remote
         self._seal = seal
         self._clock = clock
-        self._flights: SingleFlight[tuple[Outputs, Any]] = SingleFlight()
+        self._flights: SingleFlight[_Flown] = SingleFlight()
+
+    def recalled(self, row: Row, write: Callable[[Outputs], bytes | None]) -> bytes | None:
+        key = self._key((row,))
+        entry = None if key is None else self._shelf.find(key)
+        if key is None or entry is None:
+            return None
+        written: bytes | None = entry.written
+        if not written:
+            written = write(unpack(entry.value, self._output, 1))
+            if written is None:
+                return None
+            self._shelf.note(key, entry, written)
+        self.counts.hits += 1
+        return written
 
     async def answer(
-        self, inputs: Inputs, deadline_s: float, compute: Callable[[], Awaitable[tuple[Outputs, Ran]]]
+        self, rows: Sequence[Row] | Inputs, deadline_s: float, compute: Callable[[], Awaitable[tuple[Outputs, Ran]]]
     ) -> Answered[Ran]:
-        try:
-            key = self._keys.key(inputs)
-        except TypeError:  # inputs nobody can name: answered, never remembered
+        key = self._key(rows)
+        if key is None:
             self.counts.errors += 1
-            (outputs, ran), _ = await self._flights.share(object(), deadline_s, compute)
-            return self._answered(outputs, ran)
+            flown, _ = await self._flights.share(object(), deadline_s, lambda: self._computed(None, compute))
+            return self._answered(flown, began=True)
+        count = rows.count if isinstance(rows, Matrix | Table | Tensors) else len(rows)
         payload = self._shelf.get(key)
         if payload is not None:
-            return self._answered(unpack(payload, self._output, inputs.count), None)
-        count = inputs.count
-        (outputs, ran), began = await self._flights.share(key, deadline_s, lambda: self._found(key, count, compute))
-        if not began:
-            self.counts.shared += 1
-        return self._answered(outputs, ran if began else None)
+            self.counts.hits += 1
+            return Answered(unpack(payload, self._output, count), None)
+        flown, began = await self._flights.share(key, deadline_s, lambda: self._found(key, count, compute))
+        return self._answered(flown, began=began)
 
     def to_document(self) -> Mapping[str, Any]:
         remote = self._remote
@@ -94,24 +117,38 @@ class Answers:
     def close(self) -> None:
         self._shelf.close()
 
-    def _answered(self, outputs: Outputs, ran: Ran | None) -> Answered[Ran]:
-        if ran is None:
-            self.counts.hits += 1
-        else:
-            self.counts.misses += 1
-        return Answered(outputs, ran)
+    def _key(self, rows: Sequence[Row] | Inputs) -> bytes | None:
+        """What the rows are found by; None for what nobody can name: it is answered, and never remembered."""
+        try:
+            if isinstance(rows, Matrix | Table | Tensors):
+                return self._keys.key(rows)
+            return self._row_keys.key(rows[0]) if len(rows) == 1 else self._keys.key(assemble(self._signature, rows))
+        except TypeError:
+            return None
 
-    async def _found(
-        self, key: bytes, count: int, compute: Callable[[], Awaitable[tuple[Outputs, Ran]]]
-    ) -> tuple[Outputs, Ran | None]:
+    def _answered(self, flown: _Flown, *, began: bool) -> Answered[Any]:
+        ran = flown.ran if began else None
+        if flown.sound:
+            self.counts.shared += not began
+            self.counts.hits += ran is None
+            self.counts.misses += ran is not None
+        return Answered(flown.outputs, ran)
+
+    async def _found(self, key: bytes, count: int, compute: Callable[[], Awaitable[tuple[Outputs, Any]]]) -> _Flown:
         """What the shared store has, else what the model gives, which is kept then."""
         if self._remote is not None and self._remote.available:
             found = await self._fetched(key, count, self._remote)
             if found is not None:
-                return found, None
+                return _Flown(found, None, True)
+        return await self._computed(key, compute)
+
+    async def _computed(self, key: bytes | None, compute: Callable[[], Awaitable[tuple[Outputs, Any]]]) -> _Flown:
+        """What the model gives. Where it is no number, that is a failure, which whoever answers will tell."""
         outputs, ran = await compute()
-        self._keep(key, outputs)
-        return outputs, ran
+        sound = first_not_finite(outputs) is None
+        if sound and key is not None and outputs.output == self._output:
+            self._keep(key, outputs)
+        return _Flown(outputs, ran, sound)
 
     async def _fetched(self, key: bytes, count: int, remote: Remote) -> Outputs | None:
         try:
@@ -135,8 +172,6 @@ class Answers:
         return outputs
 
     def _keep(self, key: bytes, outputs: Outputs) -> None:
-        if outputs.output != self._output or first_not_finite(outputs) is not None:
-            return  # a failure of the model's, which whoever answers will tell
         payload = pack(outputs)
         if payload is None or len(payload) > self._max_entry_bytes:
             self.counts.errors += 1

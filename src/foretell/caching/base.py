@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
-from foretell.core.values import Inputs, Outputs
+from foretell.core.values import Inputs, Outputs, Row
 
 Ran = TypeVar("Ran")
 
@@ -27,13 +27,22 @@ class Answered(Generic[Ran]):
 class AnswerCache(Protocol):
     """The remembered answers of one version. All methods are called from the event loop's thread."""
 
+    def recalled(self, row: Row, write: Callable[[Outputs], bytes | None]) -> bytes | None:
+        """The answer to a single row as ``write`` puts it, where this process remembers it; it counts as a hit then.
+
+        None otherwise, and where ``write`` gives None; ``answer`` is to be asked then. What was written is kept beside
+        the answer, so all who ask of one version have to write alike. Raises nothing but what ``write`` raises.
+        """
+        ...
+
     async def answer(
-        self, inputs: Inputs, deadline_s: float, compute: Callable[[], Awaitable[tuple[Outputs, Ran]]]
+        self, rows: Sequence[Row] | Inputs, deadline_s: float, compute: Callable[[], Awaitable[tuple[Outputs, Ran]]]
     ) -> Answered[Ran]:
-        """The answer to ``inputs``: remembered, or another equal request's, or what ``compute`` gives.
+        """The answer to validated rows: remembered, or another equal request's, or what ``compute`` gives.
 
         ``compute`` is awaited in a task of its own, which ends early only where nobody waits for it any more. Raises
-        what ``compute`` raises, and DeadlineExceeded past ``deadline_s`` (``time.monotonic``); nothing of its own.
+        what ``compute`` raises, and DeadlineExceeded past ``deadline_s`` (``time.monotonic``); nothing of its own. What
+        ``compute`` gives and is no answer (NaN, an infinity) is given back all the same, neither kept nor counted.
         """
         ...
 

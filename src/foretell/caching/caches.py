@@ -46,7 +46,7 @@ class Caches:
             keys=Keys(self._secret, ref, digest, signature),
             shelf=self.memory.shelf(terms.max_bytes),
             terms=terms,
-            output=signature.output,
+            signature=signature,
             max_entry_bytes=self._max_entry_bytes,
             remote=self._remote,
             seal=self._seal,

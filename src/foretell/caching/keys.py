@@ -49,23 +49,34 @@ class Keys:
 
         Raises TypeError where the inputs hold what no validated inputs hold.
         """
-        state = self._state.copy()
-        _put(state, tenant.encode())
-        _put(state, b"".join(_framed(name.encode()) for name in outputs))
+        state = self.begun(outputs, tenant)
         if isinstance(inputs, Matrix):
             _put(state, b"matrix")
             _array(state, inputs.values)
-            return state.digest()
+            return bytes(state.digest())
         kind, named = (b"table", inputs.columns) if isinstance(inputs, Table) else (b"tensors", inputs.arrays)
         _put(state, kind)
         for name, array in named.items():
             _put(state, name.encode("utf-8", "surrogatepass"))
             _array(state, array)
-        return state.digest()
+        return bytes(state.digest())
+
+    def begun(self, outputs: Sequence[str] = (), tenant: str = "") -> Any:
+        """The hash of a key as far as it goes without inputs: a state of its own, to be gone on with."""
+        state: Any = self._state.copy()
+        _put(state, tenant.encode())
+        _put(state, b"".join(framed(name.encode()) for name in outputs))
+        return state
 
 
-def _framed(part: bytes) -> bytes:
+def framed(part: bytes) -> bytes:
+    """A part as it stands in what is hashed: after its length."""
     return len(part).to_bytes(8, "little") + part
+
+
+def shape_of(*lengths: int) -> bytes:
+    """The shape of an array as it stands in what is hashed, unframed."""
+    return np.array(lengths, dtype="<i8").tobytes()
 
 
 def _put(state: Any, part: bytes) -> None:
@@ -76,12 +87,12 @@ def _put(state: Any, part: bytes) -> None:
 def _array(state: Any, array: NDArray[Any]) -> None:
     if array.dtype.kind == "O":
         _put(state, b"texts")
-        _put(state, np.array(array.shape, dtype="<i8").tobytes())
-        _put(state, _texts(array.ravel().tolist()))
+        _put(state, shape_of(*array.shape))
+        _put(state, packed_texts(array.ravel().tolist()))
         return
     dtype = array.dtype.newbyteorder("<")
     _put(state, dtype.str.encode())
-    _put(state, np.array(array.shape, dtype="<i8").tobytes())
+    _put(state, shape_of(*array.shape))
     _put(state, _one_nan(array).astype(dtype, copy=False).tobytes())
 
 
@@ -93,8 +104,8 @@ def _one_nan(array: NDArray[Any]) -> NDArray[Any]:
     return np.where(nulls, array.dtype.type(np.nan), array) if nulls.any() else array
 
 
-def _texts(cells: list[Any]) -> bytes:
-    """Texts and nulls as MessagePack, where each stands after its kind and length."""
+def packed_texts(cells: list[Any]) -> bytes:
+    """Texts and nulls as MessagePack, where each stands after its kind and length. Raises TypeError for others."""
     if not set(map(type, cells)) <= _TEXTS:
         raise TypeError("something else where texts were expected")
     try:

@@ -11,10 +11,13 @@ ENTRY_BYTES = 512
 """What an entry takes beside its value: key, table slots, object headers. Measured at some 400; see the tests."""
 
 
-class _Entry(NamedTuple):
+class Entry(NamedTuple):
+    """A value, and beside it what it was written as last, if it was."""
+
     value: bytes
     expires_s: float
     shelf: Shelf
+    written: bytes = b""
 
 
 class Memory:
@@ -24,7 +27,7 @@ class Memory:
         self.max_bytes = max_bytes
         self.bytes = 0
         self.clock = clock
-        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -33,7 +36,7 @@ class Memory:
         """A part of the memory, for one version: bounded on its own too where ``max_bytes`` is given."""
         return Shelf(self, self.max_bytes if max_bytes is None else min(max_bytes, self.max_bytes))
 
-    def find(self, key: bytes) -> _Entry | None:
+    def find(self, key: bytes) -> Entry | None:
         """The entry of a key, which is the most recently used one from now on; None where it has expired."""
         entry = self._entries.get(key)
         if entry is None:
@@ -44,7 +47,7 @@ class Memory:
         self._entries.move_to_end(key)
         return entry
 
-    def put(self, key: bytes, entry: _Entry) -> None:
+    def put(self, key: bytes, entry: Entry) -> None:
         """Takes an entry in, in the place of one of the same key, and forgets what is over the bounds then.
 
         What would not fit even alone is not taken, so that it does not drive everything else out.
@@ -70,8 +73,8 @@ class Memory:
             entry.shelf.lost(key, size)
 
 
-def _size(entry: _Entry) -> int:
-    return len(entry.value) + ENTRY_BYTES
+def _size(entry: Entry) -> int:
+    return len(entry.value) + len(entry.written) + ENTRY_BYTES
 
 
 class Shelf:
@@ -87,18 +90,31 @@ class Shelf:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def get(self, key: bytes) -> bytes | None:
-        """The value of a key, or None."""
+    def find(self, key: bytes) -> Entry | None:
+        """What is remembered under a key, or None."""
         entry = self._memory.find(key)
         if entry is None or entry.shelf is not self:
             return None
         self._keys.move_to_end(key)
-        return entry.value
+        return entry
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of a key, or None."""
+        entry = self.find(key)
+        return None if entry is None else entry.value
+
+    def note(self, key: bytes, entry: Entry, written: bytes) -> None:
+        """Keeps beside what ``find`` gave for the key just now what it was written as, for the next time.
+
+        It takes its room like everything else. Where it would not fit in beside the value, it is not kept.
+        """
+        if len(written) + _size(entry) <= self.max_bytes:
+            self._memory.put(key, entry._replace(written=written))
 
     def put(self, key: bytes, value: bytes, ttl_s: float) -> None:
         """Remembers the value for ``ttl_s`` seconds, or for less where it has to make room."""
         if not self._closed:
-            self._memory.put(key, _Entry(value, self._memory.clock() + ttl_s, self))
+            self._memory.put(key, Entry(value, self._memory.clock() + ttl_s, self))
 
     def close(self) -> None:
         """Forgets everything, and takes nothing more."""

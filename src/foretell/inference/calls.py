@@ -1,4 +1,4 @@
-"""A call whose owner awaits its answer."""
+"""A call whose owner awaits its answer: handed to the executor where it may wait, and asked of the cache before."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ import asyncio
 import time
 from collections.abc import Sequence
 
+from foretell.caching.base import AnswerCache, Answered
 from foretell.core.values import Inputs, Outputs, Row
 from foretell.errors import DeadlineExceeded
-from foretell.execution.base import Run
+from foretell.execution.admission import refusal
+from foretell.execution.base import Executor, Run
+
+NO_RUN = Run(0, 0.0, 0.0)
+"""What ran for an answer that was remembered."""
 
 
 class Waiting:
@@ -55,3 +60,36 @@ class Waiting:
             self._future.set_exception(
                 DeadlineExceeded("The time allowed for this request passed before the model answered.")
             )
+
+
+def submit(
+    executor: Executor, rows: Sequence[Row] | Inputs, count: int, deadline_s: float, max_queue_s: float
+) -> Waiting:
+    """Hands rows to an executor. Raises where they would not be answered in time, or do not fit."""
+    refused = refusal(executor.prospect(count), deadline_s - time.monotonic(), max_queue_s)
+    if refused is not None:
+        raise refused
+    waiting = Waiting(rows, count, deadline_s)
+    executor.submit(waiting)
+    return waiting
+
+
+async def remembered(
+    cache: AnswerCache,
+    executor: Executor,
+    rows: Sequence[Row] | Inputs,
+    count: int,
+    *,
+    deadline_s: float,
+    max_queue_s: float,
+) -> Answered[Run]:
+    """The answer of a version's cache, or of its model through it. Raises what ``submit`` and the model raise.
+
+    The one way to an answer of a version with a cache, for the lane and for the ordinary way.
+    """
+
+    async def compute() -> tuple[Outputs, Run]:
+        # whoever waits watches its own clock: once it runs, a call goes on for those who have more time
+        return await submit(executor, rows, count, deadline_s, max_queue_s).ended()
+
+    return await cache.answer(rows, deadline_s, compute)

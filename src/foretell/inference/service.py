@@ -9,16 +9,14 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from foretell.caching.base import AnswerCache
 from foretell.codecs.base import Codec
 from foretell.codecs.stream.base import Answered, Chunk
 from foretell.core.limits import MAX_QUEUE_S, BodyLimits
 from foretell.core.validation import bind
-from foretell.core.values import Inputs, Matrix, Outputs, Row, Table, Tensors, assemble, first_not_finite
+from foretell.core.values import Inputs, Outputs, Row, first_not_finite
 from foretell.errors import DeadlineExceeded, Draining, MalformedRequest, ModelFailed, QueueFull, RequestError
-from foretell.execution.admission import refusal
 from foretell.execution.base import Run
-from foretell.inference.calls import Waiting
+from foretell.inference.calls import NO_RUN, remembered, submit
 from foretell.inference.reading.reader import Opened, Reader
 from foretell.inference.stream import StreamRun
 from foretell.lifecycle.catalog import Catalog, CatalogHolder
@@ -67,10 +65,6 @@ class Prediction:
     single: bool
     run: Run
     cache: Literal["hit", "miss"] | None = None
-
-
-NO_RUN = Run(0, 0.0, 0.0)
-"""What ran for an answer that was remembered."""
 
 
 class InferenceService:
@@ -151,9 +145,19 @@ class InferenceService:
         servable.acquire()
         try:
             if servable.cache is None:
-                outputs, run = await self._submit(servable, rows, count, ask.deadline_s).answer(ask.deadline_s)
+                waiting = submit(servable.executor, rows, count, ask.deadline_s, self._max_queue_s)
+                outputs, run = await waiting.answer(ask.deadline_s)
             else:
-                outputs, run, cached = await self._remembered(servable, servable.cache, rows, ask.deadline_s)
+                answered = await remembered(
+                    servable.cache,
+                    servable.executor,
+                    rows,
+                    count,
+                    deadline_s=ask.deadline_s,
+                    max_queue_s=self._max_queue_s,
+                )
+                outputs, run = answered.outputs, answered.ran or NO_RUN
+                cached = "hit" if answered.hit else "miss"
         except RequestError:
             raise
         except Exception as error:
@@ -168,30 +172,6 @@ class InferenceService:
         servable.served.ordinary += 1
         servable.served.rows += count
         return Prediction(servable, outputs, not ask.many, run, cached)
-
-    def _submit(self, servable: Servable, rows: Sequence[Row] | Inputs, count: int, deadline_s: float) -> Waiting:
-        """Hands rows to the version's executor. Raises where they would not be answered in time, or do not fit."""
-        refused = refusal(servable.executor.prospect(count), deadline_s - time.monotonic(), self._max_queue_s)
-        if refused is not None:
-            raise refused
-        waiting = Waiting(rows, count, deadline_s)
-        servable.executor.submit(waiting)
-        return waiting
-
-    async def _remembered(
-        self, servable: Servable, cache: AnswerCache, rows: Sequence[Row] | Inputs, deadline_s: float
-    ) -> tuple[Outputs, Run, Literal["hit", "miss"]]:
-        """The answer of the version's cache, or of its model through it. Raises what the executor raises."""
-        inputs = rows if isinstance(rows, Matrix | Table | Tensors) else assemble(servable.signature, rows)
-
-        async def compute() -> tuple[Outputs, Run]:
-            # whoever waits watches its own clock: once it runs, a call goes on for those who have more time
-            return await self._submit(servable, inputs, inputs.count, deadline_s).ended()
-
-        answered = await cache.answer(inputs, deadline_s, compute)
-        if answered.ran is None:
-            return answered.outputs, NO_RUN, "hit"
-        return answered.outputs, answered.ran, "miss"
 
     @contextmanager
     def stream_lease(self, servable: Servable) -> Iterator[None]:

@@ -13,7 +13,7 @@ from foretell.execution.base import Run
 from foretell.security.gate import Admission
 
 if TYPE_CHECKING:
-    from foretell.wire.lane import Door
+    from foretell.wire.door import Door
     from foretell.wire.protocol import LaneProtocol
 
 

@@ -6,23 +6,17 @@ goes, with the same bytes, arrival time and request id, the ordinary way, which 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from foretell.core.ids import Ids
 from foretell.core.limits import MAX_QUEUE_S
-from foretell.core.values import Outputs
-from foretell.execution.base import Run
 from foretell.lifecycle.catalog import Catalog
 from foretell.lifecycle.servable import Servable
 from foretell.telemetry.observer import Observer, Outcome
-from foretell.wire.writer import SingleWriter, writable
+from foretell.wire.door import JSON, Door
+from foretell.wire.remembering import RememberingDoor
+from foretell.wire.writer import writable
 
-if TYPE_CHECKING:
-    from foretell.wire.cycle import LaneCycle
-
-JSON = "application/json"
 LANE_BODY_BYTES = 64 * 1024
 
 
@@ -49,17 +43,19 @@ class Lane:
         self.closed = False
 
     def refresh(self, catalog: Catalog) -> None:
-        """Opens a door for every path of a version that the lane can answer; the old doors finish what they hold.
-
-        Versions whose answers are remembered have none: the service looks there first.
-        """
+        """Opens a door for every path of a version that the lane can answer; the old doors finish what they hold."""
         doors: dict[bytes, Door] = {}
         for path, (servable, route) in self._paths(catalog).items():
-            if servable.cache is None and JSON in servable.decoders and writable(servable.signature.output):
-                doors[path] = Door(servable, route, self)
+            if JSON in servable.decoders and writable(servable.signature.output):
+                doors[path] = self._door(servable, route)
         self.doors = doors
         if self.closed:  # asked afterwards: a signal handler may close at any time
             self.doors = {}
+
+    def _door(self, servable: Servable, route: str) -> Door:
+        if servable.cache is None:
+            return Door(servable, route, self)
+        return RememberingDoor(servable, route, self, servable.cache)
 
     def close(self) -> None:
         """Sends everything the ordinary way from here on: the server is draining."""
@@ -69,93 +65,3 @@ class Lane:
     def report(self, shared: Outcome, answered: list[tuple[str, float]]) -> None:
         """Hands the requests of one batch to the observer."""
         self._observer.answered(shared, answered)
-
-
-class Door:
-    """One path and the version behind it."""
-
-    __slots__ = (
-        "_answered",
-        "_lane",
-        "_route",
-        "_run",
-        "_writer",
-        "decode",
-        "ids",
-        "max_queue_s",
-        "servable",
-        "submit",
-        "timeout_s",
-    )
-
-    def __init__(self, servable: Servable, route: str, lane: Lane) -> None:
-        self.servable = servable
-        self.decode = servable.decoders[JSON].single
-        self.submit = servable.executor.submit
-        self.ids = lane.ids
-        self.timeout_s = lane.timeout_s
-        self.max_queue_s = lane.max_queue_s
-        self._route = route
-        self._lane = lane
-        self._writer = SingleWriter(servable.ref, servable.signature.output)
-        self._run: Run | None = None
-        self._answered: list[tuple[str, float]] = []
-
-    def answer(self, cycle: LaneCycle, outputs: Outputs, row: int, run: Run) -> tuple[bytes, bytes] | None:
-        """The request id and the body for one row of a batch; None where the row cannot be written."""
-        if run is not self._run:
-            self._begin(outputs, run, cycle)
-        prediction_id = self.ids.next()
-        body = self._writer.body(row, prediction_id.encode())
-        if body is None:
-            return None
-        request_id = cycle.request_id or prediction_id
-        self._answered.append((request_id, (time.perf_counter() - cycle.started_s) * 1e3))
-        return request_id.encode(), body
-
-    def _begin(self, outputs: Outputs, run: Run, cycle: LaneCycle) -> None:
-        self._run = None  # where the writer refuses the batch, its next row must not find the rows of the one before
-        self._writer.begin(outputs, run)
-        self._run = run
-        answered: list[tuple[str, float]] = []
-        self._answered = answered
-        cycle.protocol.loop.call_soon(self._report, run, answered)
-
-    def _report(self, run: Run, answered: list[tuple[str, float]]) -> None:
-        if not answered:
-            return
-        served = self.servable.served
-        served.lane += len(answered)
-        served.rows += len(answered)
-        ref = self.servable.ref
-        shared = Outcome(
-            request_id="",
-            method="POST",
-            route=self._route,
-            status=200,
-            model=ref.model,
-            version=ref.version,
-            rows=1,
-            batch_rows=run.rows,
-            inference_ms=run.duration_s * 1e3,
-            lane=True,
-        )
-        self._lane.report(shared, answered)
-
-    def left(self, cycle: LaneCycle) -> None:
-        """The caller went away before its answer."""
-        ref = self.servable.ref
-        duration_ms = (time.perf_counter() - cycle.started_s) * 1e3
-        shared = Outcome(
-            request_id="",
-            method="POST",
-            route=self._route,
-            status=499,
-            outcome="disconnected",
-            code="client_disconnected",
-            model=ref.model,
-            version=ref.version,
-            rows=1,
-            lane=True,
-        )
-        self._lane.report(shared, [(cycle.request_id or self.ids.next(), duration_ms)])

@@ -90,6 +90,7 @@ class LaneProtocol(HttpToolsProtocol):
         self._refuse(self._refusal)
 
     def on_message_begin(self) -> None:
+        self._idle_since = None  # in data that held a whole request before, which may be answered by now
         self._in_head = True
         self.url = b""
         self.headers = []
@@ -118,7 +119,7 @@ class LaneProtocol(HttpToolsProtocol):
                 and self.parser.should_keep_alive()
                 and not self.parser.should_upgrade()
             ):
-                self._collecting = LaneCycle(self, door, plain.request_id)
+                self._collecting = door.cycle(self, door, plain.request_id)
                 self.cycle = self._collecting  # type: ignore[assignment]  # stands in for uvicorn's cycle: see LaneCycle
                 self._parts = []
                 return
@@ -162,8 +163,8 @@ class LaneProtocol(HttpToolsProtocol):
 
     # -- answering --
 
-    def answer(self, cycle: LaneCycle, request_id: bytes, body: bytes) -> None:
-        """Writes the answer of a lane request and ends its cycle."""
+    def answer(self, cycle: LaneCycle, request_id: bytes, body: bytes, more: bytes = b"") -> None:
+        """Writes the answer of a lane request and ends its cycle. ``more`` are header lines of its own."""
         cycle.response_complete = True
         if self.transport.is_closing():
             return
@@ -172,9 +173,10 @@ class LaneProtocol(HttpToolsProtocol):
             self._head_of = defaults
             lines = b"".join([name + b": " + value + b"\r\n" for name, value in defaults])
             self._head = b"HTTP/1.1 200 OK\r\n" + lines + b"content-type: application/json\r\nx-request-id: "
-        close = b"" if cycle.keep_alive else b"connection: close\r\n"
+        if not cycle.keep_alive:
+            more += b"connection: close\r\n"
         self.transport.write(
-            b"%b%b\r\ncontent-length: %d\r\n%b\r\n%b" % (self._head, request_id, len(body), close, body)
+            b"%b%b\r\ncontent-length: %d\r\n%b\r\n%b" % (self._head, request_id, len(body), more, body)
         )
         if not cycle.keep_alive:
             self.transport.close()

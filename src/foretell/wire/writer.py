@@ -43,23 +43,38 @@ class SingleWriter:
 
     def begin(self, outputs: Outputs, run: Run) -> None:
         """Turns to the batch ``outputs``, which ``run`` gave."""
+        self.stamp(run)
+        self._rows = self._rows_of(outputs)
+
+    def stamp(self, run: Run) -> None:
+        """Whatever is written from here on was answered now, by ``run``."""
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")[:-6].encode()
         milliseconds = orjson.dumps(round(run.duration_s * 1e3, 3))
         self._middle = self._model + b',"prediction_id":"'
         self._tail = b'","timestamp":"' + moment + b'Z","inference_time_ms":' + milliseconds + b"}"
+
+    def _rows_of(self, outputs: Outputs) -> list[bytes | None]:
         if outputs.indices is not None:
             rows = self._class_rows(outputs, outputs.indices)
         else:
             rows = [] if outputs.values is None or self._heads else _value_rows(outputs.values)
         if len(rows) != outputs.count:
             raise ValueError("the model gave outputs of another kind than its signature says")
-        self._rows = rows
+        return rows
 
     def body(self, row: int, prediction_id: bytes) -> bytes | None:
         """The answer for a row of the batch; None where the model gave what JSON cannot hold (NaN, an infinity)."""
         head = self._rows[row]
         if head is None:
             return None
+        return head + self._middle + prediction_id + self._tail
+
+    def head(self, outputs: Outputs) -> bytes | None:
+        """What an answer says of the one row there is, the same whenever it is asked; None as in ``body``."""
+        return self._rows_of(outputs)[0]
+
+    def whole(self, head: bytes, prediction_id: bytes) -> bytes:
+        """The answer that begins with a ``head``; ``stamp`` before."""
         return head + self._middle + prediction_id + self._tail
 
     def _class_rows(self, outputs: Outputs, indices: NDArray[np.intp]) -> list[bytes | None]:

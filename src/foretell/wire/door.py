@@ -1,0 +1,110 @@
+"""A door of the lane: one exact path, and the version behind it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from foretell.core.values import Outputs
+from foretell.execution.base import Run
+from foretell.lifecycle.servable import Servable
+from foretell.telemetry.observer import Outcome
+from foretell.wire.cycle import LaneCycle
+from foretell.wire.writer import SingleWriter
+
+if TYPE_CHECKING:
+    from foretell.wire.lane import Lane
+
+JSON = "application/json"
+
+
+class Door:
+    """One path and the version behind it. ``cycle`` is what its requests become."""
+
+    cycle: type[LaneCycle] = LaneCycle
+    __slots__ = (
+        "_answered",
+        "_lane",
+        "_route",
+        "_run",
+        "_writer",
+        "decode",
+        "ids",
+        "max_queue_s",
+        "servable",
+        "submit",
+        "timeout_s",
+    )
+
+    def __init__(self, servable: Servable, route: str, lane: Lane) -> None:
+        self.servable = servable
+        self.decode = servable.decoders[JSON].single
+        self.submit = servable.executor.submit
+        self.ids = lane.ids
+        self.timeout_s = lane.timeout_s
+        self.max_queue_s = lane.max_queue_s
+        self._route = route
+        self._lane = lane
+        self._writer = SingleWriter(servable.ref, servable.signature.output)
+        self._run: Run | None = None
+        self._answered: list[tuple[str, float]] = []
+
+    def answer(self, cycle: LaneCycle, outputs: Outputs, row: int, run: Run) -> tuple[bytes, bytes] | None:
+        """The request id and the body for one row of a batch; None where the row cannot be written."""
+        if run is not self._run:
+            self._begin(outputs, run, cycle)
+        prediction_id = self.ids.next()
+        body = self._writer.body(row, prediction_id.encode())
+        if body is None:
+            return None
+        request_id = cycle.request_id or prediction_id
+        self._answered.append((request_id, (time.perf_counter() - cycle.started_s) * 1e3))
+        return request_id.encode(), body
+
+    def _begin(self, outputs: Outputs, run: Run, cycle: LaneCycle) -> None:
+        self._run = None  # where the writer refuses the batch, its next row must not find the rows of the one before
+        self._writer.begin(outputs, run)
+        self._run = run
+        answered: list[tuple[str, float]] = []
+        self._answered = answered
+        cycle.protocol.loop.call_soon(self._report, run, answered)
+
+    def _report(self, run: Run | None, answered: list[tuple[str, float]]) -> None:
+        """Counts and tells of requests answered alike; no ``run`` was made for what was remembered."""
+        if not answered:
+            return
+        served = self.servable.served
+        served.lane += len(answered)
+        served.rows += len(answered)
+        ref = self.servable.ref
+        shared = Outcome(
+            request_id="",
+            method="POST",
+            route=self._route,
+            status=200,
+            model=ref.model,
+            version=ref.version,
+            rows=1,
+            batch_rows=0 if run is None else run.rows,
+            inference_ms=None if run is None else run.duration_s * 1e3,
+            lane=True,
+        )
+        self._lane.report(shared, answered)
+
+    def left(self, cycle: LaneCycle) -> None:
+        """The caller went away before its answer."""
+        ref = self.servable.ref
+        duration_ms = (time.perf_counter() - cycle.started_s) * 1e3
+        shared = Outcome(
+            request_id="",
+            method="POST",
+            route=self._route,
+            status=499,
+            outcome="disconnected",
+            code="client_disconnected",
+            model=ref.model,
+            version=ref.version,
+            rows=1,
+            lane=True,
+        )
+        self._lane.report(shared, [(cycle.request_id or self.ids.next(), duration_ms)])
