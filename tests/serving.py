@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -16,6 +16,8 @@ import uvicorn
 from foretell.api.app import create_app
 from foretell.api.native.doors import single_paths
 from foretell.bootstrap import STREAMS
+from foretell.caching.caches import Caches
+from foretell.caching.policy import CachePolicy
 from foretell.codecs.base import Codec
 from foretell.codecs.csv import CsvCodec
 from foretell.codecs.json import JsonCodec
@@ -142,6 +144,12 @@ def until(condition: Callable[[], bool]) -> None:
         threading.Event().wait(0.005)
 
 
+def caches(**options: Any) -> Caches:
+    """Caches for every model, in this process alone unless told otherwise."""
+    terms: dict[str, Any] = {"max_bytes": 1 << 24, "max_entry_bytes": 1 << 18, "secret": "a secret of the tests"}
+    return Caches(CachePolicy("all"), **(terms | options))
+
+
 MakeExecutor = Callable[..., Executor]
 
 
@@ -174,16 +182,17 @@ def running(
     lane: bool = True,
     make_executor: MakeExecutor = DirectExecutor,
     open_cache: OpenCache = no_cache,
+    others: Sequence[Entry] = (),
     **options: Any,
 ) -> Iterator[Running]:
-    """Serves ``model`` with the lane or without it. ``options`` are settings, with ``keep_alive_s`` and the like."""
+    """Serves ``model``, and ``others`` beside it, with the lane or without it. ``options`` are settings."""
     settings = Settings(lane=lane, default_model="sum", **options)
     made: list[Light] = []
 
     @asynccontextmanager
     async def open_services(_: Settings) -> AsyncIterator[Light]:
         servable = light_servable(model or Sum(), settings, make_executor, open_cache)
-        holder = CatalogHolder(Catalog.of([Entry(servable.ref, State.READY, None, servable)], "sum"))
+        holder = CatalogHolder(Catalog.of([Entry(servable.ref, State.READY, None, servable), *others], "sum"))
         observer, ids = Observed(), Ids()
         way = None
         if lane:
@@ -229,6 +238,17 @@ def running(
             model.close()
         thread.join(WAIT_S)
         assert not thread.is_alive()
+
+
+WAYS: tuple[str, ...] = ("lane", "lane, remembered", "ordinary")
+"""The ways a prediction can go, all of which must come to the same end."""
+
+
+def by_way(way: str, model: Any | None = None, **options: Any) -> AbstractContextManager[Running]:
+    """``running`` by one of ``WAYS``."""
+    if way == "lane, remembered":
+        options = {"open_cache": caches().cache} | options
+    return running(model, lane=way != "ordinary", **options)
 
 
 def run(coroutine: Any) -> Any:

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx2
 import numpy as np
 import pytest
 
@@ -29,16 +28,11 @@ from foretell.lifecycle.states import State
 from foretell.settings import Cache, Log, Settings
 from tests.asgi import Api, Price, Shop, problem, ready, serving
 from tests.redis_server import redis_server
-from tests.serving import Sum, light_servable, run, running, until
+from tests.serving import Sum, caches, light_servable, run, until
 from tests.zoo import specimen
 
 PREDICT = "/api/v1/models/shop/predict"
 UNSTEADY = ("prediction_id", "timestamp", "inference_time_ms", "total_time_ms")
-
-
-def caches(**options: Any) -> Caches:
-    terms: dict[str, Any] = {"max_bytes": 1 << 24, "max_entry_bytes": 1 << 18, "secret": "a secret of the tests"}
-    return Caches(CachePolicy("all"), **(terms | options))
 
 
 def cached(name: str, model: Any, memory: Caches | None = None) -> Entry:
@@ -132,16 +126,6 @@ def test_an_answer_that_is_no_number_is_refused_each_time() -> None:
     with serving(cached("price v1", Price())) as api:
         for _ in range(2):
             problem(api.client.post("/api/v1/predict", json={"features": [9, 1]}), 500, "model_gave_no_number")
-
-
-@pytest.mark.parametrize("lane", [True, False])
-def test_the_lane_makes_way_for_a_model_with_a_cache(lane: bool) -> None:
-    with running(lane=lane, open_cache=caches().cache) as server, httpx2.Client() as client:
-        url = f"http://127.0.0.1:{server.port}/predict"
-        answers = [client.post(url, json={"features": [1, 2]}) for _ in range(2)]
-        assert [answer.headers["x-cache"] for answer in answers] == ["miss", "hit"]
-        assert [answer.json()["prediction"] for answer in answers] == [12.0, 12.0]
-        assert not server.observer.lane
 
 
 # -- the plane ---------------------------------------------------------------------------------------------------------

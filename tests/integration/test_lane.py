@@ -20,7 +20,7 @@ import pytest
 from foretell.core.values import Inputs, Matrix, Outputs
 from foretell.execution.threaded import ThreadedExecutor
 from foretell.wire.tested import lane_supported
-from tests.serving import Running, Sum, running, until
+from tests.serving import WAYS, Running, Sum, by_way, running, until
 from tests.wire import Answer, Wire, get, post
 
 PREDICT = "/api/v1/predict"
@@ -43,17 +43,17 @@ def lane_count(server: Running) -> int:
     return server.services.servable.served.lane
 
 
-@pytest.fixture(params=[True, False], ids=["lane", "ordinary"])
+@pytest.fixture(params=WAYS)
 def serve(request: pytest.FixtureRequest) -> Serve:
     def start(model: Any | None = None, **options: Any) -> AbstractContextManager[Running]:
-        return running(model, lane=request.param, **options)
+        return by_way(request.param, model, **options)
 
     return start
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["lane", "ordinary"])
+@pytest.fixture(scope="module", params=WAYS)
 def server(request: pytest.FixtureRequest) -> Iterator[Running]:
-    with running(lane=request.param) as started:
+    with by_way(request.param) as started:
         yield started
 
 
@@ -326,7 +326,7 @@ def test_stopping_ends_accepted_work_and_closes_idle_connections(serve: Serve) -
     model = Sum()
     with serve(model, make_executor=ThreadedExecutor, keep_alive_s=60) as server:
         idle = Wire(server.port)
-        idle.send(ask(9))
+        idle.send(ask(99))
         assert idle.answer().status == 200
         model.gate.clear()
         model.entered.clear()
@@ -410,8 +410,8 @@ def test_a_full_queue_is_said_with_a_time_to_come_back(serve: Serve) -> None:
     with serve(model, make_executor=ThreadedExecutor, limits={"max_waiting_rows": 2}) as server:
         model.gate.clear()
         wires = [Wire(server.port) for _ in range(5)]
-        for wire in wires:
-            wire.send(ask(1))
+        for i, wire in enumerate(wires):
+            wire.send(ask(i))
         refused: list[Answer] = []
         server.eventually(lambda: sum(o.status == 503 for o in server.observer.outcomes) == 3)
         model.gate.set()

@@ -22,16 +22,16 @@ from foretell.wire.cycle import LaneCycle
 from foretell.wire.lane import Lane
 from foretell.wire.protocol import LaneProtocol
 from tests.integration.test_lane import PREDICT, ask, body, lane_count
-from tests.serving import Observed, Running, Sum, running
+from tests.serving import WAYS, Observed, Running, Sum, by_way, running
 from tests.wire import Answer, Wire, get, post
 
 Serve = Callable[..., AbstractContextManager[Running]]
 
 
-@pytest.fixture(params=[True, False], ids=["lane", "ordinary"])
+@pytest.fixture(params=WAYS)
 def serve(request: pytest.FixtureRequest) -> Serve:
     def start(model: Any | None = None, **options: Any) -> AbstractContextManager[Running]:
-        return running(model, lane=request.param, **options)
+        return by_way(request.param, model, **options)
 
     return start
 
@@ -306,10 +306,10 @@ def test_outputs_that_are_not_the_signatures_are_a_failure_and_never_the_answer_
         def together(*xs: int) -> list[Answer]:
             model.gate.clear()
             model.entered.clear()
-            first.send(post("/predict", body(0)))  # another door: what this one remembers is of the four
+            first.send(post("/predict", body(0, -sum(xs))))  # another door: what this one remembers is of the four
             assert model.entered.wait(20)
-            for wire, x in zip(wires, xs, strict=True):
-                wire.send(ask(x))
+            for i, (wire, x) in enumerate(zip(wires, xs, strict=True)):
+                wire.send(ask(x, i + sum(xs)))  # y is nothing to the model, and makes other questions of them
             server.eventually(lambda: server.services.servable.leases == 5)
             model.gate.set()
             assert first.answer().json["prediction"] == "a"

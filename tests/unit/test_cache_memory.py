@@ -134,3 +134,30 @@ def test_entries_take_no_more_than_they_are_counted_for(value_bytes: int) -> Non
     finally:
         tracemalloc.stop()
     assert after - before <= memory.bytes
+
+
+def test_what_was_written_is_kept_beside_its_value_as_long_and_takes_its_room() -> None:
+    clock = Clock()
+    memory = Memory(room(10, 10), clock)
+    shelf = memory.shelf()
+    shelf.put(key(1), b"value", 2.0)
+    found = shelf.find(key(1))
+    assert found is not None and found.written == b""
+    shelf.note(key(1), found, b"as text")
+    found = shelf.find(key(1))
+    assert found is not None and (found.value, found.written) == (b"value", b"as text")
+    assert memory.bytes == shelf.bytes == room(1, len(b"value" + b"as text"))
+    clock.now_s = 2.0
+    assert shelf.find(key(1)) is None
+    assert (memory.bytes, shelf.bytes) == (0, 0)
+
+
+def test_what_was_written_never_drives_out_its_own_value() -> None:
+    memory = Memory(room(10))
+    shelf = memory.shelf(room(1, 5))
+    shelf.put(key(1), b"value", 2.0)
+    found = shelf.find(key(1))
+    assert found is not None
+    shelf.note(key(1), found, b"x")
+    assert shelf.get(key(1)) == b"value"
+    assert shelf.find(key(1)) == found

@@ -110,3 +110,21 @@ def test_outputs_of_another_kind_are_refused_and_leave_what_was_there(output: Ou
         writer.begin(Outputs(output, **given), RUN)
     with pytest.raises(IndexError):
         writer.body(0, b"id")
+
+
+@given(st.one_of(classified(), regressed()))
+def test_an_answer_in_two_parts_is_the_answer_of_a_batch_of_one(outputs: Outputs) -> None:
+    alone = outputs.part(0, 1)
+    if not writable(alone.output):
+        return
+    writer, parts = SingleWriter(REF, alone.output), SingleWriter(REF, alone.output)
+    writer.begin(alone, RUN)
+    parts.stamp(RUN)
+    whole, head = writer.body(0, b"id"), parts.head(alone)
+    assert (head is None) == (whole is None)
+    if head is not None and whole is not None:
+        steady = [
+            {k: v for k, v in json.loads(text).items() if k != "timestamp"}
+            for text in (whole, parts.whole(head, b"id"))
+        ]
+        assert steady[0] == steady[1]
