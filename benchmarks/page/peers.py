@@ -55,7 +55,10 @@ def comparison(record: Record) -> str:
     if drawable(record):
         lines.insert(0, "![Foretell beside other model servers](../assets/peers.svg)\n")
     lines.append(f"\n{ways(record)}")
-    lines += [f"\n{TITLES[name]} was not measured: {reason}" for name, reason in record.not_measured.items()]
+    lines += [
+        f"\n{TITLES[name]} was not measured: `{reason.replace('`', '')}`."
+        for name, reason in record.not_measured.items()
+    ]
     return "\n".join(lines)
 
 

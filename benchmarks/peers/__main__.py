@@ -18,7 +18,7 @@ from benchmarks.machine import ROOT, Cores, MissingToolError, memory_mib, requir
 from benchmarks.models import prepare
 from benchmarks.page.peers import TITLES
 from benchmarks.peers import environment
-from benchmarks.peers.environment import PeerMissingError
+from benchmarks.peers.environment import CACHE, PeerMissingError
 from benchmarks.peers.peer import PEERS
 from benchmarks.peers.subject import OURS, ROWS, TUTORIAL, Subject, WrongAnswerError, subject
 from benchmarks.plot import draw_peers
@@ -32,6 +32,7 @@ from benchmarks.wrk import LoadError, drive
 NAMES = (OURS, TUTORIAL, *(peer.name for peer in PEERS))
 CONNECTIONS = (1, 16, 64)
 BATCH_CONNECTIONS = 4
+REASON_CHARACTERS = 400
 PICTURE = ROOT / "docs" / "assets" / "peers.svg"
 
 
@@ -105,9 +106,16 @@ def measure(options: argparse.Namespace, console: Console) -> tuple[Results, dic
                     asked = subject(name, models, home)
                 results |= run(bench, name, scenario(asked))
             except (PeerMissingError, NotStartedError, WrongAnswerError, LoadError) as error:
-                absent[name] = str(error).replace(str(ROOT), "").replace(folder, "")
+                absent[name] = reason(str(error), folder)
                 console.print(f"  {name}: {str(error)[:400]}", markup=False)
     return results, absent
+
+
+def reason(said: str, folder: str) -> str:
+    """The end of what was said, in one line, without the folders of this machine: it goes into the record."""
+    for place in (folder, str(ROOT), str(CACHE.resolve()), sys.prefix, sys.base_prefix, str(Path.home())):
+        said = said.replace(place, "")
+    return " ".join(said.split())[-REASON_CHARACTERS:]
 
 
 def scenario(asked: Subject) -> Scenario:

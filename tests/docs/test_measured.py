@@ -45,7 +45,7 @@ def peers(**figures: tuple[float, float, float, float]) -> Record:
         medians[f"{name}/memory"] = {"memory_mib": memory_mib}
         medians[f"{name}/start"] = {"start_s": start_s}
     run = Run("2026-01-02T03:04:05+00:00", 3, 2)
-    return Record(measured().machine, dict.fromkeys(figures, run), medians, {"kserve": "no such package"})
+    return Record(measured().machine, dict.fromkeys(figures, run), medians, {"kserve": "no `such` package"})
 
 
 def test_where_peers_are_ahead_is_said_best_first() -> None:
@@ -69,7 +69,7 @@ def test_the_tutorial_app_is_no_peer() -> None:
 def test_a_comparison_names_what_was_not_measured_and_why() -> None:
     text = comparison(peers(foretell=(100, 10, 200, 2), mlserver=(5, 5, 300, 3)))
     assert "| **Foretell** | 100 | 100 | 100 | 1000.0 | 10 | 200 | 2.0 |" in text
-    assert "KServe was not measured: no such package" in text
+    assert "KServe was not measured: `no such package`." in text
     assert "peers.svg" in text
     assert "peers.svg" not in comparison(peers(foretell=(100, 10, 200, 2)))
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.machine import ROOT
+from benchmarks.peers.__main__ import REASON_CHARACTERS, reason
 from benchmarks.peers.environment import digest
 from benchmarks.peers.peer import PEERS, SHARED, Peer, first_tensor, most_likely
 from benchmarks.peers.subject import Question, Subject, WrongAnswerError, post
@@ -138,3 +140,10 @@ def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
     written = record("a b", 1.25, absent={"b": "gone"})
     written.write(tmp_path / "results" / "some.json")
     assert Record.read(tmp_path / "results" / "some.json") == written
+
+
+def test_a_reason_is_one_line_and_names_no_folder_of_the_machine() -> None:
+    said = f"File {ROOT}/one.py\n  File {Path.home()}/two.py\n\tin /run-1/log: no port"
+    assert reason(said, "/run-1") == "File /one.py File /two.py in /log: no port"
+    assert reason("x" * 1000 + "end", "/run-1").endswith("xend")
+    assert len(reason("x" * 1000, "/run-1")) == REASON_CHARACTERS
