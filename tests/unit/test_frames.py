@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from foretell.core.signature import Column, Output, Signature
 from foretell.core.values import Inputs, Matrix, Outputs, Table, Tensors
+from foretell.execution.hosted import frames
 from foretell.execution.hosted.frames import (
     FrameError,
     FrameReader,
@@ -175,6 +176,32 @@ def test_whatever_comes_is_a_frame_or_is_refused(data: bytes, valid: bool, at: i
             read_outputs(*frame, CLASSES, 2)
     except FrameError:
         pass
+
+
+@pytest.mark.parametrize("lists", [1, 8])
+def test_a_header_of_nothing_but_short_texts_takes_little_memory(lists: int) -> None:
+    """64 MB of them would take 1.5 GB, in one list or in several."""
+    texts = b"".join(b"\xa2%c%c" % (97 + i % 26, 97 + i // 26) for i in range(676))
+    each = 16 * 2**20 // 676 // lists
+    one = b"\xdd" + struct.pack(">I", each * 676) + texts * each
+    head = b"\x81\xa1a\xdd" + struct.pack(">I", lists) + one * lists
+    reader = FrameReader()
+    reader.feed(struct.pack("<IQ", len(head), 0) + head)
+    tracemalloc.start()
+    try:
+        with pytest.raises(FrameError):
+            reader.next()
+        assert tracemalloc.get_traced_memory()[1] < 450 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_more_texts_than_a_frame_may_hold_are_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frames, "MAX_TEXTS", 3)
+    table = {name: np.array(["a", "b"], dtype=object) for name in "xy"}
+    describe_inputs(Table({"x": table["x"], "number": np.ones(100)}))
+    with pytest.raises(FrameError, match="4 texts are more"):
+        describe_inputs(Table(table))
 
 
 @pytest.mark.parametrize("container", [b"\x90", b"\x80"], ids=["list", "map"])

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from foretell.errors import OperatorError
+from foretell.execution.hosted.place import temporary_prefix
 from foretell.settings import Settings
 
 _log = structlog.get_logger("foretell.hosts")
@@ -22,9 +23,23 @@ def meeting_place(settings: Settings) -> Iterator[Settings]:
     if settings.execution.folder is not None:
         yield settings
         return
-    with tempfile.TemporaryDirectory(prefix="foretell-", ignore_cleanup_errors=True) as folder:
-        execution = settings.execution.model_copy(update={"folder": Path(folder)})
+    with _own_folder() as folder:
+        execution = settings.execution.model_copy(update={"folder": folder})
         yield settings.model_copy(update={"execution": execution})
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path | None]:
+    """A folder that no other server has; none where there is no room, which whatever needs one will say."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix=temporary_prefix(), ignore_cleanup_errors=True)
+    except OSError as error:
+        hint = "Make room there, or name another folder: execution.folder, or TMPDIR."
+        _log.warning("hosting_impossible", detail=f"no temporary folder can be made: {error.strerror}", hint=hint)
+        yield None
+        return
+    with folder as path:
+        yield Path(path)
 
 
 @contextmanager

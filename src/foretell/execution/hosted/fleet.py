@@ -14,8 +14,15 @@ from foretell.execution.hosted.spec import HostSpec
 
 PATIENCE_S = 2.0
 """Requests wait for a host that is started again within this time; for longer pauses they are refused."""
-SOFT_LIMIT = 0.8
-"""Share of the memory limit above which a host that grew is replaced: the new one first, then the old one leaves."""
+SOFT_LIMITS = (0.8, 0.9, 0.95)
+"""Shares of the memory limit above which a host that grew is replaced: the new one first, then the old one leaves.
+
+A host that grew so far within its first ``FEW_CALLS`` calls is perhaps no larger than its model is: a new one would be
+as large in no time. So the next is only replaced above the next share, and beyond the last one at the limit itself.
+"""
+GROWN = 0.1
+"""Share of the memory limit that a host has to have taken since it was ready."""
+FEW_CALLS = 500
 
 
 @dataclass
@@ -29,6 +36,8 @@ class Fleet:
     described: Mapping[str, Any] | None = None
     reason: Mapping[str, Any] | None = None
     next_s: float = 0.0
+    in_vain: int = 0
+    """How many hosts in a row grew large within their first calls."""
 
     @property
     def busy(self) -> bool:
@@ -59,25 +68,32 @@ class Fleet:
 
     def wear_out(self) -> list[Replica]:
         """The hosts that have grown since they were ready and come near their limit of memory, each told once."""
+        if self.in_vain >= len(SOFT_LIMITS):
+            return []
         limit = self.spec.memory_mib * 2**20
-        near, much = SOFT_LIMIT * limit, (1 - SOFT_LIMIT) / 2 * limit
+        near, much = SOFT_LIMITS[self.in_vain] * limit, GROWN * limit
         staying = [replica for replica in self.alive if not (replica.worn or replica.leaving)]
         grown = [replica for replica in staying if replica.memory_bytes > near and replica.growth_bytes > much]
         for replica in grown:
             replica.worn = True
+        if grown:
+            quickly = all(replica.calls < FEW_CALLS for replica in grown)
+            self.in_vain = self.in_vain + 1 if quickly else 0
         return grown
 
-    def failed_to_start(self, detail: str, now_s: float) -> None:
+    def failed_to_start(self, reason: Mapping[str, Any], now_s: float) -> None:
         """It could not even be started."""
         self._wait(self.breaker.died("failed_to_load", 0.0, now_s), now_s)
         if self.described is None:
-            self.reason = {"code": "load_failed", "detail": detail}
+            self.reason = reason
 
     def lost(self, replica: Replica, cause: Cause, now_s: float) -> None:
         """A host has died or left."""
         self.alive.remove(replica)
         if replica.left or self.unwanted:
             return
+        if cause == "memory_limit":  # it was no matter of its model's size
+            self.in_vain = 0
         self._wait(self.breaker.died(cause, now_s - replica.started_s, now_s), now_s)
         if self.described is None:
             self.reason = replica.failure or {"code": "load_failed", "detail": _LOADING[cause]}

@@ -26,8 +26,11 @@ MAX_PAYLOAD_BYTES = 512 * 1024 * 1024
 _PREFIX = struct.Struct("<IQ")
 _ALIGN = 16
 _MAX_DIMENSIONS = 8
+MAX_TEXTS = 2 * 1024 * 1024
+"""Cells of texts in one frame: 100,000 rows of twenty such columns. Two letters are 3 bytes here and 70 in memory."""
 _MAX_CONTAINERS = 100_000
 """Lists and maps of one header. An empty list is one byte here and 64 in memory; a header of ours has a few."""
+_MAX_ITEMS = MAX_TEXTS + 8 * _MAX_CONTAINERS
 _DTYPE = re.compile(r"[<|](?:[fiu][1248]|b1|M8\[us\]|U[0-9]{1,5})")
 
 Header = Mapping[str, Any]
@@ -88,20 +91,28 @@ class FrameReader:
 
 
 def _unpacked(head: memoryview) -> Any:
-    left = _MAX_CONTAINERS
+    containers, items = _MAX_CONTAINERS, _MAX_ITEMS
 
     def counted(container: Any) -> Any:
-        nonlocal left
-        left -= 1
-        if left < 0:
-            raise FrameError("the header is made of more lists and maps than any of ours")
+        nonlocal containers, items
+        containers -= 1
+        items -= len(container)
+        if containers < 0 or items < 0:
+            raise FrameError("the header is made of more lists, maps and values than any of ours")
         return container
 
-    return msgpack.unpackb(head, raw=False, list_hook=counted, object_hook=counted)
+    return msgpack.unpackb(
+        head,
+        raw=False,
+        list_hook=counted,
+        object_hook=counted,
+        max_array_len=MAX_TEXTS,
+        max_map_len=_MAX_CONTAINERS,
+    )
 
 
 def describe_inputs(inputs: Inputs) -> tuple[dict[str, Any], Arrays]:
-    """Inputs as a part of a header and the arrays that go with it."""
+    """Inputs as a part of a header and the arrays that go with it. Raises FrameError for too many texts."""
     if isinstance(inputs, Matrix):
         return _described("matrix", {"": inputs.values})
     if isinstance(inputs, Table):
@@ -126,7 +137,7 @@ def read_inputs(header: Header, payload: bytearray) -> Inputs:
 
 
 def describe_outputs(outputs: Outputs) -> tuple[dict[str, Any], Arrays]:
-    """Outputs as a part of a header and the arrays that go with it."""
+    """Outputs as a part of a header and the arrays that go with it. Raises FrameError for too many texts."""
     if outputs.tensors is not None:
         return _described("tensors", outputs.tensors)
     parts = {"indices": outputs.indices, "values": outputs.values, "probabilities": outputs.probabilities}
@@ -160,6 +171,9 @@ def _are_classes(indices: NDArray[Any], count: int) -> bool:
 def _described(kind: str, named: Mapping[str, NDArray[Any]]) -> tuple[dict[str, Any], Arrays]:
     entries: list[list[Any]] = []
     arrays: Arrays = []
+    texts = sum(array.size for array in named.values() if array.dtype.kind in "OT")
+    if texts > MAX_TEXTS:
+        raise FrameError(f"{texts:,} texts are more than the {MAX_TEXTS:,} that one frame may hold")
     for name, array in named.items():
         if array.dtype.kind in "OT":
             entries.append([name, "O", list(array.shape), array.ravel().tolist()])

@@ -12,7 +12,7 @@ from typing import Any
 
 from foretell.core.execution import ExecutionOptions
 from foretell.core.manifest import Artifact
-from foretell.errors import LoadFailed
+from foretell.errors import LoadFailed, OperatorError
 from foretell.execution.hosted.hosts import Hosts
 from foretell.execution.hosted.model import HostedModel
 from foretell.execution.hosted.spec import HostSpec
@@ -46,7 +46,10 @@ class HostLimits:
 
 async def host(hosts: Hosts, version: Version, options: LoadOptions, limits: HostLimits) -> HostedModel:
     """The model, loaded in its host. Raises ArtifactError; then nothing of it is left."""
-    lease = await hosts.want(specify(version, options, limits))
+    try:
+        lease = await hosts.want(specify(version, options, limits))
+    except OperatorError as error:  # for people who look at the model, it is the model that cannot be served
+        raise LoadFailed(error.detail, hint=error.hint) from error
     try:
         return HostedModel(lease, await lease.ready(), hosts.client)
     except BaseException:

@@ -25,6 +25,7 @@ RETURN_S = 1.0
 TELL_S = 5.0
 _MESSAGE_BYTES = 16 * 1024 * 1024
 _READ_BYTES = 65_536
+_ENDS_KEPT = 64
 
 _log = structlog.get_logger("foretell.hosts")
 
@@ -54,6 +55,8 @@ class Lease:
         self._down_until_s = 0.0
         self.deaths = 0
         self.follower: Follower | None = None
+        self.ends: dict[int, Cause] = {}
+        """How the last hosts that are gone came to their end."""
         self._settled = asyncio.Event()
 
     @property
@@ -90,7 +93,8 @@ class Lease:
             self._settled.set()
         died = message.get("died")
         if died is not None:
-            self.deaths += 1
+            self._ended(int(died["number"]), died["cause"])
+            self.deaths += not died["orderly"]
         if self.follower is not None:
             if died is not None:
                 flights = [(int(client), int(frame)) for client, frame in died["flights"]]
@@ -99,11 +103,18 @@ class Lease:
 
     def lose(self) -> None:
         """The supervisor has gone, and its hosts with it."""
+        for number in self.replicas:
+            self._ended(number, "killed")
         self.replicas = {}
         self._down_until_s = 0.0
         if self.follower is not None:
             self.follower.supervisor_lost()
             self.follower.hosts_changed()
+
+    def _ended(self, number: int, cause: Cause) -> None:
+        self.ends[number] = cause
+        if len(self.ends) > _ENDS_KEPT:
+            self.ends.pop(next(iter(self.ends)))
 
 
 def _fault(reason: Mapping[str, Any]) -> ArtifactError:

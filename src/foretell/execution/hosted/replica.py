@@ -24,7 +24,6 @@ from foretell.execution.hosted.status import Flight, Status
 START_S = 120.0
 OVERDUE_S = LEAVE_S + 5.0
 """How much longer than its last call may take a host may need to leave, until it is killed."""
-LEFT_SUFFIXES = (".sock", ".task")
 SAID_BYTES = 1024 * 1024
 OUTPUT_BYTES = 64 * 1024
 OUTPUT_READS = 16
@@ -132,6 +131,11 @@ class Replica:
         """Memory taken since it was ready."""
         return self.memory_bytes - self._ready_bytes if self._ready_bytes else 0
 
+    @property
+    def calls(self) -> int:
+        """Calls of its model that have ended."""
+        return self._status.calls()
+
     def over_limit(self, now_s: float) -> Cause | None:
         """Looks at memory and clock. Which limit the host is over now."""
         self.memory_bytes = memory_bytes(self.process.pid)
@@ -204,14 +208,16 @@ def signal_name(number: int) -> str:
 
 
 def memory_bytes(pid: int) -> int:
-    """Resident memory of a process and its children; 0 where it has gone."""
+    """Resident memory of a process and its children, whichever of its threads began them; 0 where it has gone."""
     total = 0
     left = [pid]
     while left:  # not by recursion: children of children may be as many as a model likes
         one = left.pop()
         with contextlib.suppress(OSError, IndexError):
             total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * _PAGE_BYTES
-            left += map(int, Path(f"/proc/{one}/task/{one}/children").read_text().split())
+            for thread in os.listdir(f"/proc/{one}/task"):  # noqa: PTH208  # twenty times a second
+                with contextlib.suppress(OSError):
+                    left += map(int, Path(f"/proc/{one}/task/{thread}/children").read_text().split())
     return total
 
 

@@ -1,7 +1,7 @@
 """What a host is doing right now, readable from outside even when its interpreter is stuck.
 
-A page of memory that host and supervisor have mapped: when the running call began, and whose frames are in it. Times
-are ``time.monotonic_ns``, which all processes of a machine share on Linux.
+A page of memory that host and supervisor have mapped: when the running call began, whose frames are in it, and how
+many calls there were. Times are ``time.monotonic_ns``, which all processes of a machine share on Linux.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ SIZE = 4096
 
 _HEAD = struct.Struct("<QI")
 _PAIR = struct.Struct("<QQ")
-_BEAT = struct.Struct("<Q")
-_BEAT_AT = SIZE - _BEAT.size
-_MOST = (_BEAT_AT - 16) // _PAIR.size
+_NUMBER = struct.Struct("<Q")
+_BEAT_AT = SIZE - _NUMBER.size
+_CALLS_AT = _BEAT_AT - _NUMBER.size
+_MOST = (_CALLS_AT - 16) // _PAIR.size
 
 Flight = tuple[int, int]
 """A web worker's token and the number of its frame."""
@@ -47,14 +48,19 @@ class Status:
     def end(self) -> None:
         """The call has ended."""
         _HEAD.pack_into(self._page, 0, 0, 0)
+        _NUMBER.pack_into(self._page, _CALLS_AT, self.calls() + 1)
+
+    def calls(self) -> int:
+        """How many calls have ended."""
+        return int(_NUMBER.unpack_from(self._page, _CALLS_AT)[0])
 
     def beat(self, now_ns: int) -> None:
         """Between two calls: the host is there and listens."""
-        _BEAT.pack_into(self._page, _BEAT_AT, now_ns)
+        _NUMBER.pack_into(self._page, _BEAT_AT, now_ns)
 
     def last_beat_ns(self) -> int:
         """When the host last said so; 0 before it ever did."""
-        return int(_BEAT.unpack_from(self._page, _BEAT_AT)[0])
+        return int(_NUMBER.unpack_from(self._page, _BEAT_AT)[0])
 
     def running_since_ns(self) -> int:
         """When the running call began; 0 where none runs."""

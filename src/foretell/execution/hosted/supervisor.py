@@ -8,6 +8,7 @@ version is hosted.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import selectors
@@ -24,7 +25,8 @@ from foretell.errors import OperatorError
 from foretell.execution.hosted.breaker import Cause
 from foretell.execution.hosted.fleet import Fleet
 from foretell.execution.hosted.frames import FrameError, FrameReader, pack
-from foretell.execution.hosted.replica import LEFT_SUFFIXES, OUTPUT_CHARS, Replica
+from foretell.execution.hosted.place import LEFT_SUFFIXES
+from foretell.execution.hosted.replica import OUTPUT_CHARS, Replica
 from foretell.execution.hosted.spec import HostSpec
 
 SOCKET_NAME = "supervisor.sock"
@@ -241,7 +243,7 @@ class Supervisor:
         try:
             replica = Replica(fleet.spec, self._folder, self._numbers, self._environ)
         except (OSError, ValueError) as error:
-            fleet.failed_to_start(f"its Python cannot be started: {_why(error)}", time.monotonic())
+            fleet.failed_to_start(_why_not(error), time.monotonic())
             self._announce(fleet)
             return
         fleet.alive.append(replica)
@@ -268,13 +270,15 @@ class Supervisor:
             replica.hear()  # its last words may still lie in the pipe
         self._drain(replica)
         cause, how, flights = replica.buried()
+        orderly = replica.left or fleet.unwanted
         now_s = time.monotonic()
         fleet.lost(replica, cause, now_s)
-        if replica.left or fleet.unwanted:
+        if orderly:
             _log.info("host_ended", **_named(replica))
         else:
             _log.error("host_died", **_named(replica), cause=cause, ended=how, restart_s=round(fleet.pause_s(now_s), 3))
-        self._announce(fleet, {"died": {"number": replica.number, "cause": cause, "flights": flights}})
+        died = {"number": replica.number, "cause": cause, "flights": flights, "orderly": orderly}
+        self._announce(fleet, {"died": died})
         self._sweep()
 
     def _kill(self, replica: Replica, cause: Cause) -> None:
@@ -303,8 +307,13 @@ class Supervisor:
         os.close(self._wake_r)
 
 
-def _why(error: OSError | ValueError) -> str:
-    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+def _why_not(error: OSError | ValueError) -> dict[str, Any]:
+    """Why a host could not be started, as a host would say it."""
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        detail = "its process cannot be started: there is no room left for temporary files"
+        return {"code": "load_failed", "detail": detail, "hint": "Make room, or name another folder: execution.folder."}
+    why = (error.strerror if isinstance(error, OSError) else None) or str(error)
+    return {"code": "load_failed", "detail": f"its Python cannot be started: {why}"}
 
 
 def _named(replica: Replica) -> dict[str, Any]:
