@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import hashlib
-import os
 import signal
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import structlog
 import uvicorn
@@ -37,15 +33,13 @@ from foretell.codecs.stream.parquet import ParquetFormat
 from foretell.core.access.principal import Principal
 from foretell.core.execution import ExecutionOptions
 from foretell.core.ids import Ids
-from foretell.core.manifest import Artifact
 from foretell.core.signature import Signature
 from foretell.core.values import Inputs
-from foretell.errors import LoadFailed, OperatorError
+from foretell.errors import OperatorError
 from foretell.execution.base import Executor
-from foretell.execution.costs import HOSTED_ROWS
-from foretell.execution.hosted.host import HostLimits, Version, host
 from foretell.execution.hosted.hosts import Hosts
 from foretell.execution.prepare import ExecutionPolicy, Measured, prepare
+from foretell.hosting import hosting, open_hosts
 from foretell.inference.service import InferenceService
 from foretell.lifecycle.catalog import Catalog, CatalogHolder
 from foretell.lifecycle.loader import Loader, OpenCache, no_cache
@@ -56,7 +50,6 @@ from foretell.security.gate import Gate
 from foretell.security.openness import stranger
 from foretell.security.unlimited import Unlimited
 from foretell.settings import Settings
-from foretell.sources.base import Found
 from foretell.sources.local import LocalSource
 from foretell.telemetry.logging import Log, open_log
 from foretell.telemetry.observer import Observer
@@ -142,32 +135,6 @@ def local_source(settings: Settings) -> LocalSource:
     return LocalSource(settings.models, registry.recognise, settings.trust.allows)
 
 
-def open_hosts(settings: Settings) -> Hosts | None:
-    """What hosts models for this process; None where the system cannot. Nothing is started before a model needs it."""
-    if not hasattr(os, "pidfd_open"):
-        return None
-    return Hosts(hosts_folder(settings), show_output=settings.log.values)
-
-
-def hosts_folder(settings: Settings) -> Path:
-    """Where the processes of one server meet: those with one parent that serve the same models."""
-    if settings.execution.folder is not None:
-        return settings.execution.folder
-    place = hashlib.sha256(str(settings.models and settings.models.absolute()).encode()).hexdigest()[:8]
-    return Path(tempfile.gettempdir(), f"foretell-{os.getuid()}-{os.getppid()}-{place}")
-
-
-def host_limits(settings: Settings) -> HostLimits:
-    """What a hosted model may take where its author says nothing."""
-    execution = settings.execution
-    half_mib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2**21
-    return HostLimits(
-        timeout_s=execution.timeout_s or settings.limits.timeout_s / 2,
-        memory_mib=execution.memory_mib or half_mib,
-        max_rows=HOSTED_ROWS,
-    )
-
-
 def open_loader(settings: Settings, open_cache: OpenCache = no_cache, hosts: Hosts | None = None) -> Loader:
     """What loads versions of the local source as the settings say."""
     execution = settings.execution
@@ -181,22 +148,6 @@ def open_loader(settings: Settings, open_cache: OpenCache = no_cache, hosts: Hos
     ) -> tuple[Executor | None, Measured]:
         return await prepare(model, examples, policy, options, refused=refused)
 
-    async def hosted(found: Found, name: str, artifacts: Sequence[Artifact], options: LoadOptions) -> Model:
-        if hosts is None or found.artifact is None:
-            raise LoadFailed("models cannot be hosted here")
-        manifest = found.manifest
-        version = Version(
-            model=found.ref.model,
-            version=found.ref.version,
-            runtime=registry.reference(name),
-            folder=found.folder,
-            artifact=found.artifact.name,
-            artifacts=artifacts,
-            signature=None if manifest is None else manifest.signature.to_document(),
-            execution=ExecutionOptions() if manifest is None else manifest.execution,
-        )
-        return await host(hosts, version, options, host_limits(settings))
-
     def decoders(signature: Signature) -> Mapping[str, Decoders]:
         compiled = {codec.media_type: codec.compile(signature, limits) for codec in CODECS}
         return {media_type: fast for media_type, fast in compiled.items() if fast is not None}
@@ -208,7 +159,7 @@ def open_loader(settings: Settings, open_cache: OpenCache = no_cache, hosts: Hos
         decoders=decoders,
         options=LoadOptions(settings.execution.threads),
         open_cache=open_cache,
-        host=None if hosts is None else hosted,
+        host=None if hosts is None else hosting(hosts, settings),
         mode=settings.execution.mode,
     )
 

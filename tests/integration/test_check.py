@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,11 +22,12 @@ from typer.testing import CliRunner, Result
 import foretell
 from foretell.cli.main import cli
 from foretell.errors import PathMissing, SettingsError
-from foretell.packaging.doctor import Doctor, Report
+from foretell.packaging.doctor import Report
 from foretell.runtimes.base import Isolation, Recognition, Requirement, Runtime
 from foretell.runtimes.registry import installed
 from foretell.sources.local import LocalSource
 from tests import zoo
+from tests.doctoring import doctor
 
 KEYS = {
     *("model", "version", "folder", "servable", "fault", "warnings", "files", "runtime", "model_type", "signature"),
@@ -285,7 +287,7 @@ class _Needy:
 
 
 def examine(path: Path, runtimes: Any) -> Report:
-    return Doctor(LocalSource(path, installed().recognise), runtimes).examine(path)
+    return doctor(LocalSource(path, installed().recognise), runtimes).examine(path)
 
 
 def test_a_missing_library_is_told_with_the_line_that_installs_it(
@@ -297,6 +299,7 @@ def test_a_missing_library_is_told_with_the_line_that_installs_it(
     assert not report.servable
     assert report.to_document()["broken_plugins"] == {"exotic": "exotic:runtime cannot be imported"}
     monkeypatch.setattr("foretell.cli.check.installed", Lacking)
+    monkeypatch.setattr("foretell.runtimes.registry.get", Lacking().get)
     output = check("models").output
     assert "install   pip install 'foretell[exotic]'" in output
     assert "plugin exotic cannot be used: exotic:runtime cannot be imported" in output
@@ -316,7 +319,7 @@ def test_a_folder_that_cannot_be_read_has_no_files_to_show(models: Path) -> None
         def open(self, found: Found) -> Any:
             raise AssertionError("must not be opened")
 
-    (version,) = Doctor(Source(), installed()).examine(models).versions
+    (version,) = doctor(Source()).examine(models).versions
     assert version.files == ()
     assert version.fault is gone.fault
 
@@ -330,3 +333,52 @@ def test_the_doctor_leaves_logging_as_it_was(models: Path) -> None:
     check("models", "--json")
     assert not structlog.is_configured()
     assert structlog.get_config().keys() == before.keys()
+
+
+# -- code is run in a process of its own -----------------------------------------------------------------------------
+
+NOTING = """
+import os
+import pathlib
+
+
+class Noting:
+    def load(self, folder):
+        pathlib.Path({note!r}).write_text(str(os.getpid()))
+
+    def predict(self, x: float) -> float:
+        return x * 2
+"""
+
+
+def test_a_python_class_is_loaded_in_another_process(tmp_path: Path) -> None:
+    folder, note = tmp_path / "models" / "m", tmp_path / "note"
+    folder.mkdir(parents=True)
+    (folder / "model.py").write_text(NOTING.format(note=str(note)))
+    result = check(str(folder), "--json")
+    assert result.exit_code == 0, result.output
+    (version,) = json.loads(result.stdout)["versions"]
+    assert (version["servable"], version["model_type"]) == (True, "Noting")
+    pid = int(note.read_text())
+    assert pid != os.getpid()
+    assert not Path(f"/proc/{pid}").exists()
+
+
+@pytest.mark.parametrize(
+    "deed", ["os._exit(0)", "import ctypes; ctypes.string_at(0)", "os.kill(os.getppid(), 0); 1 / 0"]
+)
+def test_code_that_ends_its_process_is_reported_beside_the_others(models: Path, deed: str) -> None:
+    folder = models / "hostile" / "v1"
+    folder.mkdir(parents=True)
+    (folder / "model.py").write_text(f"import os\n{deed}\nclass A:\n    def predict(self, x: float) -> float: ...\n")
+    result = check(str(models), "--json")
+    assert result.exit_code == 65, result.output
+    found = {version["model"]: version["servable"] for version in json.loads(result.stdout)["versions"]}
+    assert found == {"hostile": False, "iris": True}
+
+
+def test_checks_leave_no_folder_behind(models: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "t"))
+    check(str(models))
+    assert list((tmp_path / "t").iterdir()) == []

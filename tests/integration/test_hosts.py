@@ -264,3 +264,53 @@ def test_two_processes_share_one_host_and_the_second_is_told_at_once(tmp_path: P
         assert await ask(first, 5.0) == [10.0]
 
     with_hosts(tmp_path, scenario)
+
+
+SLOW = """
+import pathlib
+import time
+
+pathlib.Path({folder!r}, "loading").touch()
+time.sleep({load_s})
+
+
+class Slow:
+    def predict(self, x: float) -> float:
+        pathlib.Path({folder!r}, "asked").touch()
+        time.sleep({call_s})
+        return x * 2
+"""
+
+
+@pytest.mark.parametrize(("moment", "load_s", "call_s"), [("loading", 0.5, 0.0), ("asked", 0.0, 0.5)])
+def test_a_version_that_is_loading_when_its_supervisor_ends_is_loaded_by_the_next(
+    tmp_path: Path, moment: str, load_s: float, call_s: float
+) -> None:
+    source = SLOW.format(folder=str(tmp_path), load_s=load_s, call_s=call_s)
+
+    async def scenario(hosts: Hosts) -> None:
+        first = Hosts(tmp_path / "sockets")
+        await load(first, version(tmp_path / "v0", DOUBLER))
+
+        async def tried() -> list[float]:
+            return await ask(await load(hosts, version(tmp_path / "v1", source)), 1.0)
+
+        trying = asyncio.create_task(tried())
+        await until(lambda: (tmp_path / moment).exists() or trying.done())
+        await first.close()
+        assert await trying == [2.0]
+
+    with_hosts(tmp_path, scenario)
+
+
+def test_a_call_that_ends_its_host_is_not_tried_again_while_loading(tmp_path: Path) -> None:
+    source = SLOW.format(folder=str(tmp_path), load_s=0, call_s=0).replace("time.sleep(0)\n        return", "1; return")
+    source = source.replace('"asked").touch()', '"asked").open("a").write("x") and __import__("os")._exit(3)')
+
+    async def scenario(hosts: Hosts) -> None:
+        model = await load(hosts, version(tmp_path / "v1", source))
+        with pytest.raises(ConnectionError, match="died over this call"):
+            await ask(model, 1.0)
+
+    with_hosts(tmp_path, scenario)
+    assert (tmp_path / "asked").read_text() == "x"

@@ -31,13 +31,13 @@ from foretell.errors import (
     UntrustedArtifact,
     VersionExists,
 )
-from foretell.packaging.doctor import Doctor
 from foretell.packaging.example import Example
 from foretell.packaging.packing import CHECKED_ROWS_MAX, Order, Packaged, pack
 from foretell.runtimes.base import Isolation, LoadOptions, Model, Recognition, Runtime
 from foretell.runtimes.registry import installed
 from foretell.sources.local import LocalSource
 from tests import zoo
+from tests.doctoring import doctor
 
 NAMES = ["setosa", "versicolor", "virginica"]
 
@@ -82,7 +82,7 @@ def test_a_packaged_model_loads_and_answers_the_same(name: str, tmp_path: Path) 
     shares = specimen.predict_proba(specimen.X)
     if shares is not None:
         np.testing.assert_allclose(np.asarray(outputs.probabilities), shares, rtol=1e-5, atol=1e-5)
-    report = Doctor(LocalSource(tmp_path, installed().recognise), installed()).examine(tmp_path)
+    report = doctor(LocalSource(tmp_path, installed().recognise)).examine(tmp_path)
     assert report.servable, report.to_document()
     assert report.versions[0].golden is not None
     assert report.versions[0].golden.passed

@@ -27,12 +27,12 @@ from foretell.errors import (
     PackagingError,
     UntrustedArtifact,
 )
-from foretell.packaging.doctor import Doctor
 from foretell.packaging.tensor_example import TensorExample
 from foretell.runtimes.registry import installed
 from foretell.settings import Trust
 from foretell.sources.local import LocalSource
 from tests import zoo
+from tests.doctoring import doctor
 from tests.litert_graphs import doubling, softmax_layer
 
 RNG = np.random.default_rng(2)
@@ -56,7 +56,7 @@ def add(*arguments: str) -> Result:
 def examined(*allowed: str) -> Any:
     """What the doctor says of the only version there is."""
     source = LocalSource(Path("models"), installed().recognise, Trust(pickle=allowed).allows)
-    (version,) = Doctor(source, installed()).examine(Path("models")).versions
+    (version,) = doctor(source).examine(Path("models")).versions
     return version
 
 

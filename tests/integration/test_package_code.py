@@ -18,11 +18,11 @@ import foretell
 from foretell.cli.main import cli
 from foretell.core.signature import Column, ColumnType, Output, Signature
 from foretell.errors import ForetellError, NotStorable, PackagingError, UntrustedArtifact
-from foretell.packaging.doctor import Doctor
 from foretell.runtimes.registry import installed
 from foretell.settings import Trust
 from foretell.sources.local import LocalSource
 from tests import zoo
+from tests.doctoring import doctor
 
 CHURN = """
 import numpy as np
@@ -100,7 +100,7 @@ def refused(kind: type[ForetellError], words: str, *arguments: str) -> ForetellE
 def examined(trust: Trust | None = None) -> Any:
     """What the doctor says of the only version there is."""
     source = LocalSource(Path("models"), installed().recognise, (trust or Trust()).allows)
-    (version,) = Doctor(source, installed()).examine(Path("models")).versions
+    (version,) = doctor(source).examine(Path("models")).versions
     return version
 
 

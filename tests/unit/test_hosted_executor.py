@@ -91,7 +91,7 @@ def told(lease: Lease, *hosts: PlayedHost, died: Any = None, down_s: int = 0) ->
         "described": {},
         "reason": None,
     }
-    lease.hear({**message, "down_s": down_s, **({} if died is None else {"died": died})})
+    lease.hear({**message, "down_s": down_s, **({} if died is None else {"died": {"orderly": False, **died}})})
 
 
 def with_executor(

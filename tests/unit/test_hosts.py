@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
+import signal
+import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +19,14 @@ from foretell.core.execution import ExecutionOptions
 from foretell.core.manifest import Artifact
 from foretell.core.signature import Column, ColumnType, Output, Signature
 from foretell.core.values import Matrix, Table, Tensors
-from foretell.errors import LoadFailed, OperatorError
+from foretell.errors import LoadFailed
 from foretell.execution.hosted import quarantine as quarantining
 from foretell.execution.hosted.breaker import MOST_DEATHS, PAUSES_S, SPARED, WINDOW_S, Breaker, Cause
-from foretell.execution.hosted.election import private_folder
-from foretell.execution.hosted.fleet import Fleet
-from foretell.execution.hosted.host import HostLimits, Version, interpreter, specify
+from foretell.execution.hosted.fleet import SOFT_LIMITS, Fleet
+from foretell.execution.hosted.host import HostLimits, Version, host, interpreter, specify
+from foretell.execution.hosted.hosts import Hosts, Lease
 from foretell.execution.hosted.quarantine import Quarantine
-from foretell.execution.hosted.replica import _environment, signal_name
+from foretell.execution.hosted.replica import _environment, memory_bytes, signal_name
 from foretell.execution.hosted.spec import HostSpec
 from foretell.execution.hosted.status import Status
 from foretell.runtimes.base import LoadOptions
@@ -177,29 +182,148 @@ def test_a_status_tells_what_runs_and_cannot_be_pulled_away() -> None:
     other.close()
 
 
-def test_the_folder_of_sockets_is_this_users_alone(tmp_path: Path) -> None:
-    made = private_folder(tmp_path / "sockets")
-    assert made.stat().st_mode & 0o777 == 0o700
-    assert private_folder(made) == made
-    made.chmod(0o755)
-    with pytest.raises(OperatorError, match="not a folder of this user alone"):
-        private_folder(made)
-    link = tmp_path / "link"
-    link.symlink_to(tmp_path)
-    with pytest.raises(OperatorError):
-        private_folder(link)
-
-
 def test_a_fleet_that_could_not_be_started_says_why_and_is_left_alone() -> None:
     fleet = Fleet(spec())
     assert fleet.due(0.0) == 1
-    fleet.failed_to_start("no such file", 0.0)
+    reason = {"code": "load_failed", "detail": "no such file"}
+    fleet.failed_to_start(reason, 0.0)
     assert fleet.due(100.0) == 0
-    assert fleet.document()["reason"] == {"code": "load_failed", "detail": "no such file"}
+    assert fleet.document()["reason"] == reason
 
 
 def test_a_fleet_that_was_ready_once_is_tried_again() -> None:
     fleet = Fleet(spec(replicas=3), described={"signature": {}})
-    fleet.failed_to_start("no such file", 0.0)
+    fleet.failed_to_start({"code": "load_failed"}, 0.0)
     assert (fleet.due(0.1), fleet.due(PAUSES_S[0] + 0.1)) == (0, 3)
     assert fleet.document()["reason"] is None
+
+
+@dataclass(eq=False)
+class FakeReplica:
+    """A host as its fleet sees it."""
+
+    memory_bytes: int
+    calls: int = 0
+    growth_bytes: int = 2**40
+    worn: bool = False
+    leaving: bool = False
+    doomed: Cause | None = None
+    left: bool = False
+    started_s: float = 0.0
+    failure: Any = None
+
+
+def replaced(fleet: Fleet, share: float, calls: int, growth: float = 1.0) -> bool:
+    """Whether a new host of the fleet's is replaced once it has grown so far, within so many calls."""
+    limit = fleet.spec.memory_mib * 2**20
+    fleet.alive = [FakeReplica(int(share * limit), calls, int(growth * limit))]  # type: ignore[list-item]
+    return bool(fleet.wear_out())
+
+
+def test_a_host_that_leaks_is_replaced_before_its_limit_each_time() -> None:
+    fleet = Fleet(spec())
+    assert not replaced(fleet, 0.79, 10_000)
+    assert [replaced(fleet, 0.81, 10_000) for _ in range(20)] == [True] * 20
+
+
+@pytest.mark.parametrize("steady", [0.82, 0.91, 0.97])
+def test_a_model_that_is_simply_large_is_not_replaced_over_and_over(steady: float) -> None:
+    """Its weights come with the first call, so none of its successors is smaller."""
+    fleet = Fleet(spec())
+    outcomes = [replaced(fleet, steady, 3) for _ in range(20)]
+    assert outcomes == sorted(outcomes, reverse=True)
+    assert sum(outcomes) <= len(SOFT_LIMITS)
+    assert not any(replaced(fleet, steady, 100_000) for _ in range(20))
+
+
+def test_a_model_that_was_as_large_when_it_was_ready_is_not_replaced() -> None:
+    assert not replaced(Fleet(spec()), 0.95, 10_000, growth=0.05)
+
+
+def test_what_was_killed_at_its_limit_had_not_simply_been_large() -> None:
+    fleet = Fleet(spec(), described={})
+    while replaced(fleet, 0.99, 3):
+        pass
+    replica = fleet.alive[0]
+    fleet.lost(replica, "memory_limit", 100.0)
+    assert replaced(fleet, 0.81, 3)
+
+
+def test_deaths_are_counted_and_orderly_leaves_are_not(tmp_path: Path) -> None:
+    async def scenario() -> Lease:
+        lease = Lease(Hosts(tmp_path), spec())
+        told: dict[str, Any] = {"replicas": [], "described": {}, "reason": None, "down_s": 0}
+        for number in range(100):
+            died = {"number": number, "cause": "crashed", "flights": [], "orderly": number % 10 > 0}
+            lease.hear({**told, "died": died})
+        return lease
+
+    lease = asyncio.run(scenario())
+    assert lease.deaths == 10
+    assert list(lease.ends) == list(range(36, 100))
+
+
+def test_the_hosts_of_a_supervisor_that_has_gone_were_killed_with_it(tmp_path: Path) -> None:
+    async def scenario() -> Lease:
+        lease = Lease(Hosts(tmp_path), spec())
+        lease.replicas = {3: "x", 4: "y"}
+        lease.lose()
+        return lease
+
+    assert asyncio.run(scenario()).ends == {3: "killed", 4: "killed"}
+
+
+FORKING = """
+import subprocess, sys, threading, time
+
+def fork():
+    eat = "import time; x = b'x' * (200 << 20); print(len(x), flush=True); time.sleep(60)"
+    subprocess.run([sys.executable, "-c", eat])
+
+threading.Thread(target=fork, daemon=True).start()
+time.sleep(60)
+"""
+
+
+def test_memory_counts_the_children_of_every_thread() -> None:
+    with subprocess.Popen([sys.executable, "-c", FORKING], stdout=subprocess.PIPE, process_group=0) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        taken = memory_bytes(process.pid)
+        os.killpg(process.pid, signal.SIGKILL)
+    assert taken > 200 * 2**20
+    assert memory_bytes(process.pid) == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_host_that_finds_no_room_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def full(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    async def scenario() -> None:
+        hosts = Hosts(tmp_path / "s")
+        try:
+            lease = await hosts.want(spec())
+            with pytest.raises(LoadFailed, match="no room left for temporary files") as caught:
+                await lease.ready()
+            assert "execution.folder" in str(caught.value.hint)
+        finally:
+            await hosts.close()
+
+    monkeypatch.setattr(Path, "write_text", full)
+    asyncio.run(scenario())
+
+
+def test_where_no_folder_can_be_made_it_is_the_model_that_cannot_be_served(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        hosts = Hosts(tmp_path / "file" / "s")
+        version = Version("m", "v1", "m:r", tmp_path, "model.py", (), None, ExecutionOptions())
+        with pytest.raises(LoadFailed, match="cannot be used: Not a directory") as caught:
+            await host(hosts, version, LoadOptions(), HostLimits(1.0, 100, 1))
+        assert "Make room there" in str(caught.value.hint)
+        await hosts.close()
+
+    (tmp_path / "file").touch()
+    asyncio.run(scenario())

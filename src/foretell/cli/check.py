@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -17,12 +19,15 @@ from rich.markup import escape
 from rich.padding import Padding
 
 from foretell.cli.report import printable
+from foretell.cli.serving.hosting import own_folder
 from foretell.cli.signature_table import answer_line, signature_table
 from foretell.errors import ArtifactError, SettingsError
+from foretell.lifecycle.loader import Loaded
 from foretell.packaging.curl import curl_line
 from foretell.packaging.doctor import Doctor, Examined, Report
 from foretell.runtimes.registry import installed
 from foretell.settings import Settings
+from foretell.sources.base import Found
 from foretell.sources.local import LocalSource
 
 
@@ -35,8 +40,8 @@ def check(
 ) -> None:
     """Examine models and say what would keep them from serving.
 
-    Loads each version as the server would and asks it its golden examples. Nothing is changed, nothing untrusted is
-    loaded. Exit code 0: all can be served; 65: something cannot.
+    Loads each version as the server would, code in a process of its own, and asks it its golden examples. Nothing is
+    changed, nothing untrusted is loaded. Exit code 0: all can be served; 65: something cannot.
 
     [bold]Examples[/]
 
@@ -54,13 +59,16 @@ def check(
         )
     registry = installed()
     curl = partial(curl_line, port=settings.port, prefix=settings.prefix)
-    doctor = Doctor(
-        LocalSource(where, registry.recognise, settings.trust.allows), registry, settings.execution.threads, curl
-    )
+    source = LocalSource(where, registry.recognise, settings.trust.allows)
     progress = Console(stderr=True)
     spinner = progress.status("looking") if progress.is_terminal and not as_json else nullcontext()
     with _events_on_stderr(), spinner as status:
-        report = doctor.examine(where, _silent if status is None else status.update)
+        tell = _silent if status is None else status.update
+
+        def examine(load: Callable[[Found], Loaded]) -> Report:
+            return Doctor(source, registry, load, curl).examine(where, tell)
+
+        report = asyncio.run(_with_loader(settings.model_copy(update={"models": where}), examine))
     if as_json:
         sys.stdout.write(orjson.dumps(report.to_document(), option=orjson.OPT_INDENT_2).decode() + "\n")
     else:
@@ -69,11 +77,32 @@ def check(
         raise typer.Exit(ArtifactError.exit_code)
 
 
+async def _with_loader(settings: Settings, examine: Callable[[Callable[[Found], Loaded]], Report]) -> Report:
+    """Runs ``examine`` beside the loop, with the server's own loader, and with hosts that no server shares."""
+    from foretell.bootstrap import open_loader
+    from foretell.hosting import open_hosts
+
+    with own_folder() as folder:
+        execution = settings.execution.model_copy(update={"folder": folder})
+        hosts = open_hosts(settings.model_copy(update={"execution": execution}))
+        loader, loop = open_loader(settings, hosts=hosts), asyncio.get_running_loop()
+        try:
+            return await asyncio.to_thread(
+                examine, lambda found: asyncio.run_coroutine_threadsafe(loader.open(found), loop).result()
+            )
+        finally:
+            if hosts is not None:
+                await hosts.close()
+
+
 @contextmanager
 def _events_on_stderr() -> Iterator[None]:
-    """What the loader has to say goes to standard error meanwhile: standard output is the report's."""
+    """What the loader has to warn of goes to standard error meanwhile: standard output is the report's."""
     configured, before = structlog.is_configured(), structlog.get_config()
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    structlog.configure(
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
     try:
         yield
     finally:

@@ -149,9 +149,7 @@ class Loader:
         Raises ArtifactError; then nothing of the version is left. The loop stays free but for what ``prepare`` does.
         """
         started = time.perf_counter()
-        sound = found.fault is None and found.artifact is not None
-        hosted = sound and must_be_hosted(found, self._runtime(found), self._mode)
-        loaded = await (self._load_hosted(found) if hosted else self._load_here(found))
+        loaded = await self.open(found)
         on_loaded()
         servable = await self._try(loaded, started)
         if servable is None:  # measured here, it turned out to be one that should not run here
@@ -159,6 +157,12 @@ class Loader:
         if servable is None:
             raise LoadFailed("it runs in a process of its own, and was measured as if it did not")
         return servable
+
+    async def open(self, found: Found) -> Loaded:
+        """The model, loaded where it may be and not yet tried. Raises ArtifactError; then nothing of it is left."""
+        sound = found.fault is None and found.artifact is not None
+        hosted = sound and must_be_hosted(found, self._runtime(found), self._mode)
+        return await (self._load_hosted(found) if hosted else self._load_here(found))
 
     def _runtime(self, found: Found) -> Runtime:
         with artifact_faults("loading"):

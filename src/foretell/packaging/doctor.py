@@ -12,11 +12,11 @@ from typing import Any, Protocol
 from foretell.core.identity import Ref
 from foretell.core.signature import Signature
 from foretell.errors import ArtifactError, GoldenMismatch
-from foretell.lifecycle.loader import close_quietly, load_model, try_model
+from foretell.lifecycle.loader import Loaded, close_quietly, try_model
 from foretell.packaging import subjects
 from foretell.packaging.curl import curl_line
 from foretell.packaging.versions import Skew, skews
-from foretell.runtimes.base import LoadOptions, Recognition
+from foretell.runtimes.base import Recognition
 from foretell.sources.base import Found, Source
 
 _FILES_SHOWN = 20
@@ -131,11 +131,14 @@ class Report:
 
 @dataclass(frozen=True)
 class Doctor:
-    """Examines versions. ``curl`` makes the line that asks a model, given its name and one row."""
+    """Examines versions. ``curl`` makes the line that asks a model, given its name and one row.
+
+    ``load`` loads a version as the server would, in a process of its own where it would, and raises ArtifactError.
+    """
 
     source: Source
     runtimes: Runtimes
-    threads: int = 1
+    load: Callable[[Found], Loaded]
     curl: Callable[[str, Any], str] = curl_line
 
     def examine(self, path: Path, progress: Callable[[str], None] = lambda _what: None) -> Report:
@@ -176,7 +179,7 @@ class Doctor:
 
     def _tried(self, found: Found) -> dict[str, Any]:
         """What only the loaded model tells. Raises ArtifactError where the server would refuse it."""
-        loaded = load_model(found, self.source.open, self.runtimes.get, LoadOptions(self.threads))
+        loaded = self.load(found)
         trial = try_model(loaded)
         try:
             return {

@@ -23,13 +23,13 @@ def meeting_place(settings: Settings) -> Iterator[Settings]:
     if settings.execution.folder is not None:
         yield settings
         return
-    with _own_folder() as folder:
+    with own_folder() as folder:
         execution = settings.execution.model_copy(update={"folder": folder})
         yield settings.model_copy(update={"execution": execution})
 
 
 @contextmanager
-def _own_folder() -> Iterator[Path | None]:
+def own_folder() -> Iterator[Path | None]:
     """A folder that no other server has; none where there is no room, which whatever needs one will say."""
     try:
         folder = tempfile.TemporaryDirectory(prefix=temporary_prefix(), ignore_cleanup_errors=True)

@@ -27,9 +27,7 @@ class Election:
             return False
         # a supervisor that failed, or never came to be, is not to keep the place
         try:
-            self._supervisor = Supervisor(
-                self._place.folder, show_output=self._show_output, on_end=self._place.leave
-            )
+            self._supervisor = Supervisor(self._place.folder, show_output=self._show_output, on_end=self._place.leave)
         except BaseException:
             self._place.leave()
             raise

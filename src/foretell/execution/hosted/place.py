@@ -135,7 +135,7 @@ def _remove(folder: Path) -> bool:
         try:
             inside = os.open(folder, _FOLDER_FLAGS)
             stack.callback(os.close, inside)
-            names = os.listdir(inside)
+            names = os.listdir(inside)  # noqa: PTH208
             if not _ours(os.fstat(inside)) or not all(map(_left, names)):
                 return False
             # no lock: it was never supervised, or is about to be, and whoever does makes the folder anew
@@ -145,7 +145,7 @@ def _remove(folder: Path) -> bool:
                 if not _locked(lock):
                     return False
             for name in sorted(names, key=LOCK_NAME.__eq__):
-                os.unlink(name, dir_fd=inside)  # noqa: PTH108
+                os.unlink(name, dir_fd=inside)
             folder.rmdir()
         except OSError:  # somebody else was quicker, or is just coming
             return False
