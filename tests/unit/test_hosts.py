@@ -25,8 +25,9 @@ from foretell.execution.hosted.breaker import MOST_DEATHS, PAUSES_S, SPARED, WIN
 from foretell.execution.hosted.fleet import SOFT_LIMITS, Fleet
 from foretell.execution.hosted.host import HostLimits, Version, host, interpreter, specify
 from foretell.execution.hosted.hosts import Hosts, Lease
+from foretell.execution.hosted.memory import LOOKS, Memory
 from foretell.execution.hosted.quarantine import Quarantine
-from foretell.execution.hosted.replica import _environment, memory_bytes, signal_name
+from foretell.execution.hosted.replica import _environment, signal_name
 from foretell.execution.hosted.spec import HostSpec
 from foretell.execution.hosted.status import Status
 from foretell.runtimes.base import LoadOptions
@@ -289,10 +290,23 @@ def test_memory_counts_the_children_of_every_thread() -> None:
     with subprocess.Popen([sys.executable, "-c", FORKING], stdout=subprocess.PIPE, process_group=0) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        taken = memory_bytes(process.pid)
+        memory = Memory(process.pid)
+        taken = memory.look()
         os.killpg(process.pid, signal.SIGKILL)
     assert taken > 200 * 2**20
-    assert memory_bytes(process.pid) == 0
+    assert memory.look() == 0
+
+
+def test_children_that_come_later_are_seen_soon() -> None:
+    memory = Memory(os.getpid())
+    before = memory.look()
+    with subprocess.Popen([sys.executable, "-c", FORKING], stdout=subprocess.PIPE, process_group=0) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        later = [memory.look() for _ in range(LOOKS)]
+        well = memory.look_well()
+        os.killpg(process.pid, signal.SIGKILL)
+    assert min(later[-1], well) > before + 200 * 2**20
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])

@@ -17,6 +17,7 @@ import foretell
 from foretell.execution.hosted import boot
 from foretell.execution.hosted.breaker import Cause
 from foretell.execution.hosted.frames import pack
+from foretell.execution.hosted.memory import Memory
 from foretell.execution.hosted.service import LEAVE_S
 from foretell.execution.hosted.spec import HostSpec
 from foretell.execution.hosted.status import Flight, Status
@@ -32,7 +33,6 @@ SILENT_LOOKS = 200
 WORN_GRACE = 1.1
 """How far over its limit of memory a host may go while the one that replaces it starts."""
 OUTPUT_CHARS = 2000
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 _KEPT = frozenset({"PATH", "HOME", "USER", "LOGNAME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH", "HF_HOME"})
 _KEPT_PREFIXES = ("LC_", "OMP_", "OPENBLAS_", "MKL_", "NUMEXPR_", "CUDA_", "NVIDIA_", "TORCH_")
 
@@ -71,6 +71,7 @@ class Replica:
             self.process = self._start(output, said, page, environ)
             try:
                 self.pid_fd = os.pidfd_open(self.process.pid)
+                self._memory = Memory(self.process.pid)
             except OSError:  # no descriptor left to watch it by
                 self.kill("failed_to_load")
                 self.process.wait()
@@ -138,9 +139,11 @@ class Replica:
 
     def over_limit(self, now_s: float) -> Cause | None:
         """Looks at memory and clock. Which limit the host is over now."""
-        self.memory_bytes = memory_bytes(self.process.pid)
-        grace = WORN_GRACE if self.worn else 1.0
-        if self.memory_bytes > grace * self.spec.memory_mib * 2**20:
+        limit_bytes = (WORN_GRACE if self.worn else 1.0) * self.spec.memory_mib * 2**20
+        self.memory_bytes = self._memory.look()
+        if self.memory_bytes > limit_bytes:
+            self.memory_bytes = self._memory.look_well()
+        if self.memory_bytes > limit_bytes:
             return "memory_limit"
         if self.ready is None:
             return "time_limit" if now_s - self.started_s > START_S else None
@@ -205,20 +208,6 @@ def signal_name(number: int) -> str:
     """A signal in words."""
     names = {one.value: one.name for one in signal.Signals}
     return f"signal {names.get(number, number)}"
-
-
-def memory_bytes(pid: int) -> int:
-    """Resident memory of a process and its children, whichever of its threads began them; 0 where it has gone."""
-    total = 0
-    left = [pid]
-    while left:  # not by recursion: children of children may be as many as a model likes
-        one = left.pop()
-        with contextlib.suppress(OSError, IndexError):
-            total += int(Path(f"/proc/{one}/statm").read_text().split()[1]) * _PAGE_BYTES
-            for thread in os.listdir(f"/proc/{one}/task"):  # noqa: PTH208  # twenty times a second
-                with contextlib.suppress(OSError):
-                    left += map(int, Path(f"/proc/{one}/task/{thread}/children").read_text().split())
-    return total
 
 
 def _pipe(ours: ExitStack, theirs: ExitStack) -> tuple[int, int]:
