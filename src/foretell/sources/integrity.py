@@ -87,10 +87,10 @@ def verified(folder: Path, artifacts: Sequence[Artifact]) -> Iterator[Verified]:
 
 
 @contextmanager
-def measured(folder: Path, name: str) -> Iterator[Verified]:
-    """The same for a file that nothing is known about: its size and SHA-256 are taken as found."""
+def measured(folder: Path, *names: str) -> Iterator[Verified]:
+    """The same for files that nothing is known about: their sizes and SHA-256 are taken as found."""
     with _opened_folder(folder) as folder_fd:
-        yield Verified(folder, folder_fd, [_measure(folder_fd, name)])
+        yield Verified(folder, folder_fd, [_measure(folder_fd, name) for name in names])
 
 
 def read_file(folder: Path, name: str, max_bytes: int) -> bytes | None:

@@ -32,7 +32,7 @@ from foretell.runtimes.base import Recognition
 from foretell.sources.base import WHOLE, Found, Recognise, Trusted, nobody
 from foretell.sources.integrity import Verified, measured, verified
 from foretell.sources.listing import Lister, printable
-from foretell.sources.version_folder import read_single, read_version, recognised_files
+from foretell.sources.version_folder import artifact_names, read_single, read_version, recognised_files
 
 FIRST_VERSION = "v1"
 
@@ -71,7 +71,7 @@ class LocalSource:
             return verified(found.folder, found.manifest.artifacts)
         if found.artifact is None:
             raise IntegrityError(f"{found.ref} has no file to open")
-        return measured(found.folder, found.artifact.name)
+        return measured(found.folder, *artifact_names(found.artifact, found.recognition))
 
     def _file(self, root: Path, shown: Path) -> Found:
         ref = _file_ref(shown.name, shown.parent.name)

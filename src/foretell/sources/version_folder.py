@@ -21,6 +21,7 @@ from foretell.runtimes.base import CODE_RUNTIMES, Recognition, Trust
 from foretell.sources.base import Found, Recognise, Trusted
 from foretell.sources.integrity import identity, read_file
 from foretell.sources.listing import Listing, printable
+from foretell.sources.modules import module_names
 
 _FILES_SHOWN = 5
 _MAX_CANDIDATES = 1000
@@ -47,15 +48,25 @@ def read_version(
 
 
 def read_single(ref: Ref, artifact: Path, recognition: Recognition, shown: Path) -> Found:
-    """A version that is one file without a manifest."""
+    """A version that is one file without a manifest, or a ``model.py`` with the modules beside it."""
     fault: ArtifactError | None = None
+    names: tuple[str, ...] = (artifact.name,)
     try:
         check_names(ref)
         if recognition.trust is Trust.CODE:
             raise _untrusted(ref, artifact, recognition.runtime, shown, pinned=False)
+        names = artifact_names(artifact, recognition)
     except ArtifactError as error:
         fault = error
-    return Found(ref, artifact.parent, artifact, None, recognition, fault, _stamp([artifact]))
+    stamp = _stamp([artifact.parent / name for name in names])
+    return Found(ref, artifact.parent, artifact, None, recognition, fault, stamp)
+
+
+def artifact_names(artifact: Path, recognition: Recognition | None) -> tuple[str, ...]:
+    """The files of a version without a manifest. Raises IntegrityError where they are too many."""
+    if recognition is not None and recognition.trust is Trust.SOURCE:
+        return module_names(artifact.parent, artifact.name)
+    return (artifact.name,)
 
 
 def check_names(ref: Ref) -> None:
