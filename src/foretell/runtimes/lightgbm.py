@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from foretell.core.signature import Column, ColumnType, Output, Signature
 from foretell.core.values import Inputs, Outputs
-from foretell.errors import ArtifactError, LoadFailed, MissingLibrary, SignatureMissing
+from foretell.errors import LoadFailed, SignatureMissing
 from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement, only_cpu
 from foretell.runtimes.category_codes import CategoryCodes
+from foretell.runtimes.libraries import OPENMP, library, load_faults
 from foretell.runtimes.lightgbm_text import Text, read_text
 
 _START = (b"tree\n", b"tree\r\n")
@@ -70,19 +71,12 @@ class LightgbmRuntime:
     def load(self, path: Path, signature: Signature | None, options: LoadOptions) -> LightgbmModel:
         """Raises MissingLibrary, SignatureMissing or LoadFailed, nothing else."""
         only_cpu(self.name, options)
-        library = _library()
-        try:
+        lightgbm = library("LightGBM", runtime.requires[0], system=OPENMP)
+        hint = "The file may be damaged, or written by a newer LightGBM; save it again with save_model."
+        with load_faults("LightGBM", path, hint):
             text = read_text(path.read_text(encoding="utf-8"))
-            booster = library.Booster(model_str=text.text)
+            booster = lightgbm.Booster(model_str=text.text)
             return LightgbmModel(booster, text, signature, options.threads)
-        except ArtifactError:
-            raise
-        except Exception as error:
-            first = (str(error).splitlines() or ["no message"])[0][:200]
-            raise LoadFailed(
-                f"LightGBM cannot load {path.name}: {first}",
-                hint="The file may be damaged, or written by a newer LightGBM; save it again with save_model.",
-            ) from error
 
 
 def signature_of(text: Text) -> Signature:
@@ -154,20 +148,6 @@ def _answer(output: Output) -> Callable[[NDArray[Any]], Outputs]:
         return Outputs(output, indices=probabilities.argmax(axis=1), probabilities=given)
 
     return classify
-
-
-def _library() -> Any:
-    try:
-        import lightgbm
-    except ImportError as error:
-        raise MissingLibrary(
-            f"LightGBM models need lightgbm, which cannot be imported: {error}", hint=runtime.requires[0].install
-        ) from error
-    except OSError as error:
-        raise MissingLibrary(
-            f"lightgbm is installed, but a system library it needs is not: {error}", hint="apt-get install libgomp1"
-        ) from error
-    return lightgbm
 
 
 runtime = LightgbmRuntime()

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from foretell.core.signature import Signature, Tensor
-from foretell.errors import ArtifactError, LoadFailed, MissingLibrary
+from foretell.errors import LoadFailed
 from foretell.runtimes.arrays import ArrayModel, Arrays, check_inputs, own_signature
 from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement, only_cpu
+from foretell.runtimes.libraries import library, load_faults
 
 _IDENTIFIER = b"TFL3"
 _DEFAULT = "serving_default"
@@ -40,8 +41,9 @@ class LitertRuntime:
     def load(self, path: Path, signature: Signature | None, options: LoadOptions) -> ArrayModel:
         """Raises MissingLibrary, SignatureMissing or LoadFailed, nothing else."""
         only_cpu(self.name, options)
-        interpreter = _library()
-        try:
+        interpreter = library("LiteRT", self.requires[0], module="ai_edge_litert.interpreter").Interpreter
+        hint = "The file may be damaged, or use operators that LiteRT does not have built in."
+        with load_faults("LiteRT", path, hint):
             graph = interpreter(model_content=path.read_bytes(), num_threads=options.threads)
             call, inputs, outputs, quantised = _opened(graph)
             if signature is not None and signature.columns and quantised:
@@ -53,14 +55,6 @@ class LitertRuntime:
             check_inputs(own, inputs)
             parameters: Mapping[str, Any] = {"quantised": list(quantised)} if quantised else {}
             return ArrayModel("LiteRT", own, inputs, call, parameters=parameters)
-        except ArtifactError:
-            raise
-        except Exception as error:
-            first = (str(error).splitlines() or ["no message"])[0][:200]
-            raise LoadFailed(
-                f"LiteRT cannot load {path.name}: {first}",
-                hint="The file may be damaged, or use operators that LiteRT does not have built in.",
-            ) from error
 
 
 _Opened = tuple[Callable[[Arrays], Arrays], list[Tensor], list[Tensor], list[str]]
@@ -130,16 +124,6 @@ def _by_index(graph: Any, inputs: Mapping[str, Any], outputs: Mapping[str, Any])
             return {name: graph.get_tensor(place) for name, place in results.items()}
 
     return call
-
-
-def _library() -> Any:
-    try:
-        from ai_edge_litert.interpreter import Interpreter
-    except (ImportError, OSError) as error:
-        raise MissingLibrary(
-            f"LiteRT models need ai-edge-litert, which cannot be imported: {error}", hint=runtime.requires[0].install
-        ) from error
-    return Interpreter
 
 
 runtime = LitertRuntime()

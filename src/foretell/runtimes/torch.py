@@ -17,13 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foretell.core.signature import Signature, Tensor
-from foretell.errors import ArtifactError, LoadFailed, MissingLibrary, SignatureMissing
+from foretell.errors import LoadFailed, SignatureMissing
 from foretell.runtimes.arrays import ArrayModel, Arrays, check_inputs, own_signature
 from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement, Trust, device_of
+from foretell.runtimes.libraries import library, load_faults
 
 _ZIP_MAGIC = b"PK\x03\x04"
 _SUFFIXES = frozenset({".pt2", ".pt", ".pth", ".ts"})
 _MEMBERS_READ = 10_000
+_CPU_BUILD = "; where there is no GPU, PyTorch's CPU build is far smaller"
 _DTYPES = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
@@ -53,11 +55,12 @@ class TorchRuntime:
 
     def load(self, path: Path, signature: Signature | None, options: LoadOptions) -> ArrayModel:
         """Raises MissingLibrary, SignatureMissing or LoadFailed, nothing else."""
-        torch = _library()
+        torch = library("PyTorch", self.requires[0], hint=self.requires[0].install + _CPU_BUILD)
         device = _device(torch, options)
         if options.exclusive:
             torch.set_num_threads(options.threads)
-        try:
+        hint = "The file may be damaged, or written by a newer PyTorch."
+        with load_faults("PyTorch", path, hint):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of TorchScript's age
                 kind = _kind(path)
@@ -69,14 +72,6 @@ class TorchRuntime:
                     )
                 program = opened(torch, path, device)
             return _model(torch, program, signature, device)
-        except ArtifactError:
-            raise
-        except Exception as error:
-            first = (str(error).splitlines() or ["no message"])[0][:200]
-            raise LoadFailed(
-                f"PyTorch cannot load {path.name}: {first}",
-                hint="The file may be damaged, or written by a newer PyTorch.",
-            ) from error
 
 
 EXPORT = "a program from torch.export"
@@ -222,17 +217,6 @@ def _device(torch: Any, options: LoadOptions) -> Any:
                 hint='Set the device to "cpu", or install a PyTorch that was built for your GPU.',
             )
     return torch.device(options.device)
-
-
-def _library() -> Any:
-    try:
-        import torch
-    except (ImportError, OSError) as error:
-        raise MissingLibrary(
-            f"PyTorch models need torch, which cannot be imported: {error}",
-            hint=runtime.requires[0].install + "; where there is no GPU, PyTorch's CPU build is far smaller",
-        ) from error
-    return torch
 
 
 runtime = TorchRuntime()

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from foretell.core.signature import Column, ColumnType, Output, Signature
 from foretell.core.values import Inputs, Outputs
-from foretell.errors import ArtifactError, LoadFailed, MissingLibrary, SignatureMissing
+from foretell.errors import LoadFailed, SignatureMissing
 from foretell.runtimes import ubjson
 from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement, only_cpu
 from foretell.runtimes.category_codes import CategoryCodes
+from foretell.runtimes.libraries import OPENMP, library, load_faults
 from foretell.runtimes.xgboost_structure import check_structure
 
 _JSON = re.compile(rb'\s*\{\s*"(?:learner|version)"\s*:')
@@ -80,22 +81,15 @@ class XgboostRuntime:
     def load(self, path: Path, signature: Signature | None, options: LoadOptions) -> XgboostModel:
         """Raises MissingLibrary, SignatureMissing or LoadFailed, nothing else."""
         only_cpu(self.name, options)
-        library = _library()
-        try:
+        xgboost = library("XGBoost", runtime.requires[0], system=OPENMP)
+        hint = "The file may be damaged, or written by a newer XGBoost; save it again with save_model."
+        with load_faults("XGBoost", path, hint):
             content = path.read_bytes()
             learner = (json.loads(content) if _JSON.match(content) else ubjson.read(content))["learner"]
             check_structure(learner)
-            with library.config_context(verbosity=0):
-                booster = library.Booster(params={"nthread": options.threads}, model_file=bytearray(content))
+            with xgboost.config_context(verbosity=0):
+                booster = xgboost.Booster(params={"nthread": options.threads}, model_file=bytearray(content))
             return XgboostModel(booster, learner, signature, options.threads)
-        except ArtifactError:
-            raise
-        except Exception as error:
-            first = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")[:200]
-            raise LoadFailed(
-                f"XGBoost cannot load {path.name}: {first}",
-                hint="The file may be damaged, or written by a newer XGBoost; save it again with save_model.",
-            ) from error
 
 
 class _Learner:
@@ -173,9 +167,9 @@ def _call(booster: Any, kind: str, threads: int) -> Call:
     best = booster.attr("best_iteration")
     rounds = (0, int(best) + 1) if best is not None else (0, 0)
     if kind == "gblinear":
-        library = _library()
+        xgboost = library("XGBoost", runtime.requires[0], system=OPENMP)
         return lambda rows: np.asarray(
-            booster.predict(library.DMatrix(rows, nthread=threads), validate_features=False, iteration_range=rounds)
+            booster.predict(xgboost.DMatrix(rows, nthread=threads), validate_features=False, iteration_range=rounds)
         )
     return lambda rows: np.asarray(booster.inplace_predict(rows, iteration_range=rounds, validate_features=False))
 
@@ -198,20 +192,6 @@ def _answer(output: Output, objective: str) -> Callable[[NDArray[Any]], Outputs]
 
 def _flat(found: NDArray[Any]) -> NDArray[Any]:
     return found[:, 0] if found.ndim == 2 and found.shape[1] == 1 else found
-
-
-def _library() -> Any:
-    try:
-        import xgboost
-    except ImportError as error:
-        raise MissingLibrary(
-            f"XGBoost models need xgboost, which cannot be imported: {error}", hint=runtime.requires[0].install
-        ) from error
-    except Exception as error:  # OSError or XGBoostError, which cannot be named here
-        raise MissingLibrary(
-            f"xgboost is installed, but a system library it needs is not: {error}", hint="apt-get install libgomp1"
-        ) from error
-    return xgboost
 
 
 runtime = XgboostRuntime()

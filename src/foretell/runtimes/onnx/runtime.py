@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from foretell.core.signature import Label, Signature
-from foretell.errors import ArtifactError, LoadFailed, MissingLibrary
+from foretell.errors import LoadFailed
 from foretell.runtimes.base import Isolation, LoadOptions, Recognition, Requirement, device_of
+from foretell.runtimes.libraries import library, load_faults
 from foretell.runtimes.onnx.graph import check_external, class_labels, external_locations
 from foretell.runtimes.onnx.model import OnnxModel
 from foretell.runtimes.onnx.ports import check_agreement, port_of, signature_of
@@ -46,9 +47,10 @@ class OnnxRuntime:
 
     def load(self, path: Path, signature: Signature | None, options: LoadOptions) -> OnnxModel:
         """Raises MissingLibrary, UntrustedArtifact, SignatureMissing or LoadFailed, nothing else."""
-        ort = _library()
+        ort = library("ONNX", self.requires[0])
         providers = _providers(ort, options)
-        try:
+        hint = "The file may be damaged, or use operators newer than the installed onnxruntime."
+        with load_faults("onnxruntime", path, hint):
             path = path.absolute()
             content = path.read_bytes()
             labels, beside = _look(content, path)
@@ -66,14 +68,6 @@ class OnnxRuntime:
                 check_agreement(signature, inputs)
             _check_device(session, options)
             return OnnxModel(session, signature, inputs, outputs, _parameters(session))
-        except ArtifactError:
-            raise
-        except Exception as error:
-            first = (str(error).splitlines() or ["no message"])[0][:200]
-            raise LoadFailed(
-                f"onnxruntime cannot load {path.name}: {first}",
-                hint="The file may be damaged, or use operators newer than the installed onnxruntime.",
-            ) from error
 
 
 def _starts_like_a_model(start: bytes) -> bool:
@@ -92,16 +86,6 @@ def _look(content: bytes, path: Path) -> tuple[tuple[Label, ...] | None, bool]:
     locations = external_locations(view) if _EXTERNAL in content else []
     check_external(locations, path.parent)
     return class_labels(view), bool(locations)
-
-
-def _library() -> Any:
-    try:
-        import onnxruntime
-    except (ImportError, OSError) as error:
-        raise MissingLibrary(
-            f"ONNX models need onnxruntime, which cannot be imported: {error}", hint=runtime.requires[0].install
-        ) from error
-    return onnxruntime
 
 
 def _session_options(ort: Any, options: LoadOptions) -> Any:
