@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from foretell.cli.serving.hosting import meeting_place
 from foretell.errors import OperatorError
 from foretell.execution.hosted.place import LOCK_NAME, Place, private_folder, sweep, temporary_folder, temporary_prefix
+from foretell.settings import Settings
 
 
 @pytest.fixture
@@ -156,6 +158,28 @@ def test_a_full_disk_is_told_with_what_to_do(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(OperatorError, match="No space left on device") as caught:
         place.take()
     assert "Make room" in str(caught.value.hint)
+
+
+def test_a_server_begins_without_a_temporary_folder_and_whoever_needs_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> str:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "gettempdir", full)
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "gone"))
+    with meeting_place(Settings()) as settings:
+        assert settings.execution.folder is None
+    with pytest.raises(OperatorError, match="cannot be used"):
+        Place(temporary_folder("x")).take()
+
+
+def test_the_folder_of_a_server_that_was_killed_is_gone_once_the_next_begins(parent: Path) -> None:
+    stale = left_behind(temporary_folder("1-a"))
+    with meeting_place(Settings()) as settings:
+        assert settings.execution.folder is not None and settings.execution.folder.name.startswith(temporary_prefix())
+        assert not stale.exists()
+    assert list(parent.iterdir()) == []
 
 
 def test_temporary_folders_bear_the_user(parent: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from foretell.errors import OperatorError
-from foretell.execution.hosted.place import temporary_prefix
+from foretell.execution.hosted.place import sweep, temporary_folder, temporary_prefix
 from foretell.settings import Settings
 
 _log = structlog.get_logger("foretell.hosts")
@@ -31,6 +31,7 @@ def meeting_place(settings: Settings) -> Iterator[Settings]:
 @contextmanager
 def own_folder() -> Iterator[Path | None]:
     """A folder that no other server has; none where there is no room, which whatever needs one will say."""
+    sweep(temporary_folder("").parent)
     try:
         folder = tempfile.TemporaryDirectory(prefix=temporary_prefix(), ignore_cleanup_errors=True)
     except OSError as error:
