@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Coroutine, Iterator
+from typing import Any, cast
 
 import pytest
 from fastapi.routing import APIRoute
@@ -99,7 +99,7 @@ def ask_from_afar(api: Api, method: str, path: str) -> int:
         "root_path": "", "headers": [(b"transfer-encoding", b"chunked")], "http_version": "1.1", "scheme": "http",
         "client": REMOTE, "server": ("198.51.100.1", 80), "state": {"services": api.services},
     }  # fmt: skip
-    asyncio.run(api.client.app(scope, receive, send))
+    asyncio.run(cast("Coroutine[Any, Any, None]", api.client.app(scope, receive, send)))
     return statuses[0]
 
 
@@ -113,8 +113,9 @@ def test_a_websocket_is_refused_before_it_is_accepted(guarded: Api) -> None:
         sent.append(message)
 
     for path in ("/", "/predict", "/health", "/api/v1/models/shop/predict"):
-        scope = {"type": "websocket", "path": path, "root_path": "", "headers": [], "query_string": b""}
-        asyncio.run(guarded.client.app({**scope, "state": {"services": guarded.services}}, receive, send))
+        scope: dict[str, Any] = {"type": "websocket", "path": path, "root_path": "", "headers": [], "query_string": b""}
+        scope["state"] = {"services": guarded.services}
+        asyncio.run(cast("Coroutine[Any, Any, None]", guarded.client.app(scope, receive, send)))
     assert [message["type"] for message in sent] == ["websocket.close"] * 4
 
 
