@@ -88,6 +88,10 @@ class Observed:
         self.lane += [(shared, request_id, ms) for request_id, ms in requests]
 
     @property
+    def every(self) -> list[Outcome]:
+        return [*self.outcomes, *(shared for shared, _, _ in self.lane)]
+
+    @property
     def ids(self) -> list[str]:
         return [outcome.request_id for outcome in self.outcomes] + [request_id for _, request_id, _ in self.lane]
 
@@ -183,11 +187,16 @@ def running(
     make_executor: MakeExecutor = DirectExecutor,
     open_cache: OpenCache = no_cache,
     others: Sequence[Entry] = (),
+    gate: Gate | None = None,
     **options: Any,
 ) -> Iterator[Running]:
-    """Serves ``model``, and ``others`` beside it, with the lane or without it. ``options`` are settings."""
+    """Serves ``model``, and ``others`` beside it, with the lane or without it. ``options`` are settings.
+
+    Without a ``gate`` everybody is let in.
+    """
     settings = Settings(lane=lane, default_model="sum", **options)
     made: list[Light] = []
+    guard = gate or open_gate()
 
     @asynccontextmanager
     async def open_services(_: Settings) -> AsyncIterator[Light]:
@@ -201,12 +210,13 @@ def running(
                 lambda catalog: single_paths(catalog, settings.prefix),
                 observer,
                 ids,
-                limits.timeout_s,
-                limits.max_body_bytes,
+                guard,
+                timeout_s=limits.timeout_s,
+                max_body_bytes=limits.max_body_bytes,
             )
             holder.subscribe(way.refresh)
         service = InferenceService(holder, settings.limits.body)
-        services = Light(settings, service, observer, ids, time.time(), way, servable)
+        services = Light(settings, service, observer, ids, time.time(), way, servable, gate=guard)
         made.append(services)
         yield services
         service.close()

@@ -101,7 +101,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             await reconciler.start()
             ids = Ids()
             gate = _open_gate(settings)
-            lane = _open_lane(settings, holder, log.observer, ids)
+            lane = _open_lane(settings, holder, log.observer, ids, gate)
             limits = settings.limits
             service = InferenceService(holder, limits.body, limits.max_queue_s, limits.max_streams)
             services = Services(settings, service, reconciler, log.observer, ids, log, time.time(), gate, lane)
@@ -197,7 +197,7 @@ async def _open_caches(settings: Settings) -> AsyncIterator[Caches]:
         await caches.close()
 
 
-def _open_lane(settings: Settings, holder: CatalogHolder, observer: Observer, ids: Ids) -> Lane | None:
+def _open_lane(settings: Settings, holder: CatalogHolder, observer: Observer, ids: Ids, gate: Gate) -> Lane | None:
     if not settings.lane:
         return None
     if not lane_supported():
@@ -208,8 +208,9 @@ def _open_lane(settings: Settings, holder: CatalogHolder, observer: Observer, id
         lambda catalog: single_paths(catalog, settings.prefix),
         observer,
         ids,
-        limits.timeout_s,
-        limits.max_body_bytes,
+        gate,
+        timeout_s=limits.timeout_s,
+        max_body_bytes=limits.max_body_bytes,
         max_queue_s=limits.max_queue_s,
     )
     holder.subscribe(lane.refresh)

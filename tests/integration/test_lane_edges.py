@@ -12,12 +12,15 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from foretell.core.access.decision import Action
+from foretell.core.access.principal import anonymous
 from foretell.core.signature import Column, Output, Signature
 from foretell.core.values import Inputs, Matrix, Outputs
 from foretell.execution.base import AT_ONCE, Executor
 from foretell.execution.direct import DirectExecutor
 from foretell.execution.threaded import ThreadedExecutor
 from foretell.lifecycle.catalog import Catalog
+from foretell.security.unlimited import Unlimited
 from foretell.wire.cycle import LaneCycle
 from foretell.wire.lane import Lane
 from foretell.wire.protocol import LaneProtocol
@@ -93,8 +96,11 @@ def _cycle(call_later: Callable[..., Any], decode: Callable[[bytes], Any]) -> La
         executor=SimpleNamespace(mode="threaded", submit=lambda _: None, prospect=lambda _: AT_ONCE),
     )
     door = SimpleNamespace(timeout_s=10.0, max_queue_s=2.0, decode=decode, servable=servable, submit=lambda _: None)
-    protocol = SimpleNamespace(arrived_s=0.0, url=b"/", headers=[], loop=SimpleNamespace(call_later=call_later))
-    return LaneCycle(cast(Any, protocol), cast(Any, door), None)
+    door.limiter, door.action = Unlimited(), Action("predict", "sum")
+    protocol = SimpleNamespace(
+        address="", arrived_s=0.0, url=b"/", headers=[], loop=SimpleNamespace(call_later=call_later)
+    )
+    return LaneCycle(cast(Any, protocol), cast(Any, door), None, anonymous(frozenset({"predict"})))
 
 
 # -- idle connections ------------------------------------------------------------------------------------------------
@@ -253,7 +259,14 @@ def test_a_closed_lane_opens_no_door_again() -> None:
     with running() as server:
         lane = server.services.lane
         assert lane is not None and lane.doors
-        closing = Lane(lambda _: {b"/predict": (server.services.servable, "/predict")}, Observed(), lane.ids, 1.0, 1024)
+        closing = Lane(
+            lambda _: {b"/predict": (server.services.servable, "/predict")},
+            Observed(),
+            lane.ids,
+            lane.gate,
+            timeout_s=1.0,
+            max_body_bytes=1024,
+        )
         closing.refresh(Catalog())
         assert list(closing.doors) == [b"/predict"]
         closing.close()

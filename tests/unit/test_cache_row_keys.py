@@ -96,3 +96,13 @@ def test_another_tenant_will_have_another_key() -> None:
     keys = Keys("a secret of the tests", Ref("shop", "v1"), "sha256:0", NUMBERS)
     row = (1.0, 2, 3.0)
     assert RowKeys(keys, NUMBERS).key(row) != keys.key(assemble(NUMBERS, [row]), tenant="other")
+
+
+def test_tenants_never_share_a_key_and_the_row_says_the_same_as_the_arrays() -> None:
+    signature = Signature((Column("x"), Column("y")))
+    keys = Keys("s" * 32, Ref("m", "v1"), "sha256:0", signature)
+    rows = RowKeys(keys, signature)
+    made = {tenant: rows.key([1.0, 2.0], tenant) for tenant in ("", "a", "b", "ab")}
+    assert len(set(made.values())) == 4
+    assert all(key == keys.key(assemble(signature, [[1.0, 2.0]]), tenant=tenant) for tenant, key in made.items())
+    assert rows.key([1.0, 2.0], "a") == made["a"]

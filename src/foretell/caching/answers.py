@@ -73,8 +73,8 @@ class Answers:
         self._clock = clock
         self._flights: SingleFlight[_Flown] = SingleFlight()
 
-    def recalled(self, row: Row, write: Callable[[Outputs], bytes | None]) -> bytes | None:
-        key = self._key((row,))
+    def recalled(self, row: Row, write: Callable[[Outputs], bytes | None], tenant: str = "") -> bytes | None:
+        key = self._key((row,), tenant)
         entry = None if key is None else self._shelf.find(key)
         if key is None or entry is None:
             return None
@@ -88,9 +88,13 @@ class Answers:
         return written
 
     async def answer(
-        self, rows: Sequence[Row] | Inputs, deadline_s: float, compute: Callable[[], Awaitable[tuple[Outputs, Ran]]]
+        self,
+        rows: Sequence[Row] | Inputs,
+        deadline_s: float,
+        compute: Callable[[], Awaitable[tuple[Outputs, Ran]]],
+        tenant: str = "",
     ) -> Answered[Ran]:
-        key = self._key(rows)
+        key = self._key(rows, tenant)
         if key is None:
             self.counts.errors += 1
             flown, _ = await self._flights.share(object(), deadline_s, lambda: self._computed(None, compute))
@@ -117,12 +121,14 @@ class Answers:
     def close(self) -> None:
         self._shelf.close()
 
-    def _key(self, rows: Sequence[Row] | Inputs) -> bytes | None:
+    def _key(self, rows: Sequence[Row] | Inputs, tenant: str) -> bytes | None:
         """What the rows are found by; None for what nobody can name: it is answered, and never remembered."""
         try:
             if isinstance(rows, Matrix | Table | Tensors):
-                return self._keys.key(rows)
-            return self._row_keys.key(rows[0]) if len(rows) == 1 else self._keys.key(assemble(self._signature, rows))
+                return self._keys.key(rows, tenant=tenant)
+            if len(rows) == 1:
+                return self._row_keys.key(rows[0], tenant)
+            return self._keys.key(assemble(self._signature, rows), tenant=tenant)
         except TypeError:
             return None
 

@@ -27,19 +27,25 @@ class Answered(Generic[Ran]):
 class AnswerCache(Protocol):
     """The remembered answers of one version. All methods are called from the event loop's thread."""
 
-    def recalled(self, row: Row, write: Callable[[Outputs], bytes | None]) -> bytes | None:
-        """The answer to a single row as ``write`` puts it, where this process remembers it; it counts as a hit then.
+    def recalled(self, row: Row, write: Callable[[Outputs], bytes | None], tenant: str = "") -> bytes | None:
+        """The answer to a single row as ``write`` puts it, where this process remembers it for this ``tenant``.
 
-        None otherwise, and where ``write`` gives None; ``answer`` is to be asked then. What was written is kept beside
-        the answer, so all who ask of one version have to write alike. Raises nothing but what ``write`` raises.
+        It counts as a hit then. None otherwise, and where ``write`` gives None; ``answer`` is to be asked then. What
+        was written is kept beside the answer, so all who ask of one version have to write alike. Raises nothing but
+        what ``write`` raises.
         """
         ...
 
     async def answer(
-        self, rows: Sequence[Row] | Inputs, deadline_s: float, compute: Callable[[], Awaitable[tuple[Outputs, Ran]]]
+        self,
+        rows: Sequence[Row] | Inputs,
+        deadline_s: float,
+        compute: Callable[[], Awaitable[tuple[Outputs, Ran]]],
+        tenant: str = "",
     ) -> Answered[Ran]:
         """The answer to validated rows: remembered, or another equal request's, or what ``compute`` gives.
 
+        Nothing is remembered or shared across tenants: how fast an answer came would tell what others have asked.
         ``compute`` is awaited in a task of its own, which ends early only where nobody waits for it any more. Raises
         what ``compute`` raises, and DeadlineExceeded past ``deadline_s`` (``time.monotonic``); nothing of its own. What
         ``compute`` gives and is no answer (NaN, an infinity) is given back all the same, neither kept nor counted.

@@ -19,6 +19,8 @@ _NAN = struct.pack("<d", math.nan)
 _float = struct.Struct("<d").pack
 _integer = struct.Struct("<q").pack
 
+_TENANTS_KEPT = 4096
+
 Cell = Callable[[Any], bytes]
 """The bytes of one cell as a column of one row has them. Raises struct.error or TypeError for what it does not know."""
 
@@ -29,34 +31,43 @@ class RowKeys:
     def __init__(self, keys: Keys, signature: Signature) -> None:
         self._keys = keys
         self._signature = signature
-        self._state = keys.begun()
+        self._prefix = b""
+        self._states: dict[str, Any] = {}
         self._fast: Callable[[Row], bytes] | None = None
         if signature.layout == "matrix":
             width = len(signature.columns)
             self._pack = struct.Struct(f"<{width}d").pack
             head = (b"matrix", b"<f8", shape_of(1, width))
-            self._state.update(b"".join(map(framed, head)) + (8 * width).to_bytes(8, "little"))
+            self._prefix = b"".join(map(framed, head)) + (8 * width).to_bytes(8, "little")
             self._fast = self._matrix
         elif signature.layout == "table" and all(
             column.type is not ColumnType.DATETIME for column in signature.columns
         ):
-            self._state.update(framed(b"table"))
+            self._prefix = framed(b"table")
             self._cells = [(_head(column), _cell(column)) for column in signature.columns]
             self._fast = self._table
 
-    def key(self, row: Row) -> bytes:
-        """The key of a validated row. Raises TypeError where it holds what no validated row holds."""
+    def key(self, row: Row, tenant: str = "") -> bytes:
+        """The key of a validated row of one tenant's. Raises TypeError where it holds what no validated row holds."""
         if self._fast is not None:
             try:
                 content = self._fast(row)
             except (struct.error, TypeError, OverflowError):
                 pass  # a null, or what only the arrays can tell
             else:
-                state = self._state.copy()
+                state = (self._states.get(tenant) or self._begun(tenant)).copy()
                 state.update(content)
                 digest: bytes = state.digest()
                 return digest
-        return self._keys.key(assemble(self._signature, [row]))
+        return self._keys.key(assemble(self._signature, [row]), tenant=tenant)
+
+    def _begun(self, tenant: str) -> Any:
+        state = self._keys.begun(tenant=tenant)
+        state.update(self._prefix)
+        if len(self._states) >= _TENANTS_KEPT:
+            self._states.clear()
+        self._states[tenant] = state
+        return state
 
     def _matrix(self, row: Row) -> bytes:
         if math.isnan(sum(row)):  # NaN has many bit patterns, and the arrays know which one stands for a null
@@ -65,10 +76,6 @@ class RowKeys:
 
     def _table(self, row: Row) -> bytes:
         return b"".join([head + write(cell) for (head, write), cell in zip(self._cells, row, strict=True)])
-
-
-def _dated(signature: Signature) -> bool:
-    return any(column.type is ColumnType.DATETIME for column in signature.columns)
 
 
 def _head(column: Column) -> bytes:

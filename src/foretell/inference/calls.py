@@ -82,6 +82,7 @@ async def remembered(
     *,
     deadline_s: float,
     max_queue_s: float,
+    tenant: str,
 ) -> Answered[Run]:
     """The answer of a version's cache, or of its model through it. Raises what ``submit`` and the model raise.
 
@@ -92,4 +93,4 @@ async def remembered(
         # whoever waits watches its own clock: once it runs, a call goes on for those who have more time
         return await submit(executor, rows, count, deadline_s, max_queue_s).ended()
 
-    return await cache.answer(rows, deadline_s, compute)
+    return await cache.answer(rows, deadline_s, compute, tenant)

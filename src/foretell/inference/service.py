@@ -155,6 +155,7 @@ class InferenceService:
                     count,
                     deadline_s=ask.deadline_s,
                     max_queue_s=self._max_queue_s,
+                    tenant=ask.tenant,
                 )
                 outputs, run = answered.outputs, answered.ran or NO_RUN
                 cached = "hit" if answered.hit else "miss"

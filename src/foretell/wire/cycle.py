@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from foretell.core.access.principal import Principal
 from foretell.core.values import Outputs, Row
 from foretell.execution.admission import fits
 from foretell.execution.base import Run
@@ -40,6 +41,8 @@ class LaneCycle:
         "headers",
         "keep_alive",
         "leased",
+        "paid",
+        "principal",
         "protocol",
         "request_id",
         "response_complete",
@@ -49,10 +52,12 @@ class LaneCycle:
     )
     count = 1
 
-    def __init__(self, protocol: LaneProtocol, door: Door, request_id: str | None) -> None:
+    def __init__(self, protocol: LaneProtocol, door: Door, request_id: str | None, principal: Principal) -> None:
         self.protocol = protocol
         self.door = door
         self.request_id = request_id
+        self.principal = principal
+        self.paid = False
         self.started_s = protocol.arrived_s
         self.url = protocol.url
         self.headers = protocol.headers
@@ -99,6 +104,20 @@ class LaneCycle:
         if not self.abandoned:
             self.protocol.give_up_collecting(self)
 
+    def pay(self) -> bool:
+        """Charges the caller; False where that cannot be done at once, and nothing was charged."""
+        door = self.door
+        self.paid = door.limiter.spend(self.principal, self.protocol.address, door.action.model, 1, 1)
+        return self.paid
+
+    @property
+    def admission(self) -> Admission | None:
+        """How the request was let in, for the ordinary way; None where nothing was charged yet."""
+        if not self.paid:
+            return None
+        door = self.door
+        return Admission(self.principal, self.protocol.address, door.action.model, door.limiter, rows_paid=1)
+
     def start(self) -> bool:
         """Reads the body and submits the row; False where the request must go the ordinary way."""
         if self._timer is not None:
@@ -110,6 +129,8 @@ class LaneCycle:
         servable = self.door.servable
         watched = servable.executor.mode != "direct"  # in the loop what waits is over in a few of its turns
         try:
+            if not self.pay():
+                return False
             row = self.door.decode(self.body)
             if row is None:
                 return False

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from foretell.core.access.decision import Action
+from foretell.core.access.principal import Principal
 from foretell.core.values import Outputs
 from foretell.execution.base import Run
 from foretell.lifecycle.servable import Servable
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
     from foretell.wire.lane import Lane
 
 JSON = "application/json"
+Told = tuple[str, float, Principal]
+"""A request that was answered: its id, how many milliseconds it took, and whose it was."""
 
 
 class Door:
@@ -28,8 +34,10 @@ class Door:
         "_route",
         "_run",
         "_writer",
+        "action",
         "decode",
         "ids",
+        "limiter",
         "max_queue_s",
         "servable",
         "submit",
@@ -40,6 +48,8 @@ class Door:
         self.servable = servable
         self.decode = servable.decoders[JSON].single
         self.submit = servable.executor.submit
+        self.limiter = lane.gate.limiter
+        self.action = Action("predict", servable.ref.model)
         self.ids = lane.ids
         self.timeout_s = lane.timeout_s
         self.max_queue_s = lane.max_queue_s
@@ -47,7 +57,7 @@ class Door:
         self._lane = lane
         self._writer = SingleWriter(servable.ref, servable.signature.output)
         self._run: Run | None = None
-        self._answered: list[tuple[str, float]] = []
+        self._answered: list[Told] = []
 
     def answer(self, cycle: LaneCycle, outputs: Outputs, row: int, run: Run) -> tuple[bytes, bytes] | None:
         """The request id and the body for one row of a batch; None where the row cannot be written."""
@@ -58,18 +68,18 @@ class Door:
         if body is None:
             return None
         request_id = cycle.request_id or prediction_id
-        self._answered.append((request_id, (time.perf_counter() - cycle.started_s) * 1e3))
+        self._answered.append((request_id, (time.perf_counter() - cycle.started_s) * 1e3, cycle.principal))
         return request_id.encode(), body
 
     def _begin(self, outputs: Outputs, run: Run, cycle: LaneCycle) -> None:
         self._run = None  # where the writer refuses the batch, its next row must not find the rows of the one before
         self._writer.begin(outputs, run)
         self._run = run
-        answered: list[tuple[str, float]] = []
+        answered: list[Told] = []
         self._answered = answered
         cycle.protocol.loop.call_soon(self._report, run, answered)
 
-    def _report(self, run: Run | None, answered: list[tuple[str, float]]) -> None:
+    def _report(self, run: Run | None, answered: list[Told]) -> None:
         """Counts and tells of requests answered alike; no ``run`` was made for what was remembered."""
         if not answered:
             return
@@ -89,7 +99,8 @@ class Door:
             inference_ms=None if run is None else run.duration_s * 1e3,
             lane=True,
         )
-        self._lane.report(shared, answered)
+        for principal, requests in _by_principal(answered):
+            self._lane.report(replace(shared, principal=principal), requests)
 
     def left(self, cycle: LaneCycle) -> None:
         """The caller went away before its answer."""
@@ -106,5 +117,17 @@ class Door:
             version=ref.version,
             rows=1,
             lane=True,
+            principal=cycle.principal,
         )
         self._lane.report(shared, [(cycle.request_id or self.ids.next(), duration_ms)])
+
+
+def _by_principal(answered: list[Told]) -> Iterable[tuple[Principal, list[tuple[str, float]]]]:
+    """The requests of each caller. By identity, for a principal is made once and hashing all it holds takes long."""
+    groups: dict[int, tuple[Principal, list[tuple[str, float]]]] = {}
+    for request_id, duration_ms, principal in answered:
+        group = groups.get(id(principal))
+        if group is None:
+            group = groups[id(principal)] = principal, []
+        group[1].append((request_id, duration_ms))
+    return groups.values()

@@ -12,6 +12,7 @@ from foretell.core.ids import Ids
 from foretell.core.limits import MAX_QUEUE_S
 from foretell.lifecycle.catalog import Catalog
 from foretell.lifecycle.servable import Servable
+from foretell.security.gate import Gate
 from foretell.telemetry.observer import Observer, Outcome
 from foretell.wire.door import JSON, Door
 from foretell.wire.remembering import RememberingDoor
@@ -28,14 +29,16 @@ class Lane:
         paths: Callable[[Catalog], Mapping[bytes, tuple[Servable, str]]],
         observer: Observer,
         ids: Ids,
+        gate: Gate,
+        *,
         timeout_s: float,
         max_body_bytes: int,
-        *,
         max_queue_s: float = MAX_QUEUE_S,
     ) -> None:
         self._paths = paths
         self._observer = observer
         self.ids = ids
+        self.gate = gate
         self.timeout_s = timeout_s
         self.max_queue_s = max_queue_s
         self.max_body_bytes = min(max_body_bytes, LANE_BODY_BYTES)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from foretell.core.access.credentials import Credential, presented
 from foretell.core.ids import sane_request_id
+from foretell.errors import Unauthenticated
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -41,6 +43,7 @@ class Plain(NamedTuple):
 
     content_length: int
     request_id: str | None
+    credential: Credential | None = None
 
 
 def examine(headers: Headers) -> Plain | None:
@@ -60,7 +63,10 @@ def examine(headers: Headers) -> Plain | None:
     request_id = seen[b"x-request-id"].decode("latin-1") if b"x-request-id" in seen else None
     if not plain or not (request_id is None or sane_request_id(request_id)):
         return None
-    return Plain(int(length), request_id)
+    try:
+        return Plain(int(length), request_id, presented(seen.items()))
+    except Unauthenticated:
+        return None
 
 
 def _seen(headers: Headers) -> dict[bytes, bytes] | None:
@@ -78,7 +84,18 @@ def _seen(headers: Headers) -> dict[bytes, bytes] | None:
 
 
 # headers of which a plain request has at most one
-_SINGLE = frozenset({b"content-length", b"content-type", b"accept", b"connection", b"host", b"x-request-id"})
+_SINGLE = frozenset(
+    {
+        b"content-length",
+        b"content-type",
+        b"accept",
+        b"connection",
+        b"host",
+        b"x-request-id",
+        b"authorization",
+        b"x-api-key",
+    }
+)
 
 
 def _json_body(content_type: bytes | None) -> bool:

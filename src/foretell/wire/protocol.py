@@ -12,7 +12,13 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from foretell.core.access.address import on_this_machine
+from foretell.core.access.credentials import Credential
+from foretell.core.access.decision import decide
+from foretell.core.access.principal import Principal
+from foretell.security.gate import Gate
 from foretell.wire.cycle import Arrival, LaneCycle
+from foretell.wire.door import Door
 from foretell.wire.lane import Lane
 from foretell.wire.plain import Plain, examine
 from foretell.wire.refusals import HEAD_S, HEAD_TOO_LARGE, MALFORMED, MAX_HEAD_BYTES, TOO_SLOW, Refusal, judge, response
@@ -42,11 +48,18 @@ class LaneProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
         self._refusal = MALFORMED
+        self.address = ""
+        self.certificate: Credential | None = None
+        self._loopback = False
+        self._asked: tuple[Plain, Door, int] | None = None
+        self._allowed: Principal | None = None
 
     # -- reading --
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.address = "" if self.client is None else self.client[0]
+        self._loopback = on_this_machine(self.client, self.server)
         self._head_timer = self.loop.call_later(HEAD_S, self._head_late)
 
     def data_received(self, data: bytes) -> None:
@@ -111,15 +124,17 @@ class LaneProtocol(HttpToolsProtocol):
             and not self.flow.write_paused
         ):
             plain = self._examined()
+            principal = None if plain is None else self._caller(lane.gate, door, plain)
             if (
                 plain is not None
+                and principal is not None
                 and plain.content_length <= lane.max_body_bytes
                 and self.parser.get_method() == b"POST"
                 and self.parser.get_http_version() == "1.1"
                 and self.parser.should_keep_alive()
                 and not self.parser.should_upgrade()
             ):
-                self._collecting = door.cycle(self, door, plain.request_id)
+                self._collecting = door.cycle(self, door, plain.request_id, principal)
                 self.cycle = self._collecting  # type: ignore[assignment]  # stands in for uvicorn's cycle: see LaneCycle
                 self._parts = []
                 return
@@ -131,6 +146,15 @@ class LaneProtocol(HttpToolsProtocol):
             self._known = examine(self.headers)
             self._known_headers = self.headers
         return self._known
+
+    def _caller(self, gate: Gate, door: Door, plain: Plain) -> Principal | None:
+        """Who asks, where memory knows it and it may use the door; asked again only where something has changed."""
+        asked = plain, door, gate.generation
+        if asked != self._asked:
+            principal = gate.recognise(plain.credential or self.certificate, loopback=self._loopback)
+            self._allowed = None if principal is None or not decide(principal, door.action).allowed else principal
+            self._asked = asked
+        return self._allowed
 
     def _ordinary_headers_complete(self) -> None:
         url, headers = self.url, self.headers
@@ -210,7 +234,7 @@ class LaneProtocol(HttpToolsProtocol):
             "path": self.root_path + urllib.parse.unquote(path.decode("ascii")),
             "raw_path": self.root_path.encode("ascii") + path,
             "query_string": query,
-            "foretell": Arrival(cycle.request_id or cycle.door.ids.next(), cycle.started_s),
+            "foretell": Arrival(cycle.request_id or cycle.door.ids.next(), cycle.started_s, cycle.admission),
         }
         ordinary = RequestResponseCycle(
             scope=scope,

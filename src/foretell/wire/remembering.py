@@ -12,12 +12,13 @@ import time
 from typing import TYPE_CHECKING
 
 from foretell.caching.base import AnswerCache, Answered
+from foretell.core.access.principal import Principal
 from foretell.core.values import Row
 from foretell.execution.base import Run
 from foretell.inference.calls import NO_RUN, remembered
 from foretell.lifecycle.servable import Servable
 from foretell.wire.cycle import LaneCycle
-from foretell.wire.door import Door
+from foretell.wire.door import Door, Told
 from foretell.wire.writer import SingleWriter
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _HIT = b"x-cache: hit\r\n"
 _MISS = b"x-cache: miss\r\n"
-Told = tuple[bytes, bytes, bytes]
+Answer = tuple[bytes, bytes, bytes]
 """The request id, the body, and the header line that says whether it was remembered."""
 
 
@@ -36,8 +37,10 @@ class RememberingCycle(LaneCycle):
     __slots__ = ("_task",)
     door: RememberingDoor
 
-    def __init__(self, protocol: LaneProtocol, door: RememberingDoor, request_id: str | None) -> None:
-        super().__init__(protocol, door, request_id)
+    def __init__(
+        self, protocol: LaneProtocol, door: RememberingDoor, request_id: str | None, principal: Principal
+    ) -> None:
+        super().__init__(protocol, door, request_id, principal)
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> bool:
@@ -45,8 +48,10 @@ class RememberingCycle(LaneCycle):
         self._release()  # the timer of the body
         door = self.door
         try:
+            if self.protocol.transport.is_closing() or not self.pay():
+                return False
             row = door.decode(self.body)
-            if row is None or self.protocol.transport.is_closing():
+            if row is None:
                 return False
             told = door.recall(self, row)
             if told is not None:
@@ -64,7 +69,7 @@ class RememberingCycle(LaneCycle):
 
     async def _wait(self, row: Row) -> None:
         try:
-            answered = await self.door.answered(row, self.deadline_s)
+            answered = await self.door.answered(self, row)
             self._task = None
             self._release()
             told = self.door.tell(self, answered)
@@ -95,19 +100,26 @@ class RememberingDoor(Door):
         super().__init__(servable, route, lane)
         self._cache = cache
         self._hits = SingleWriter(servable.ref, servable.signature.output)
-        self._recalled: list[tuple[str, float]] | None = None
+        self._recalled: list[Told] | None = None
 
-    def recall(self, cycle: RememberingCycle, row: Row) -> Told | None:
+    def recall(self, cycle: RememberingCycle, row: Row) -> Answer | None:
         """The answer, where this process remembers it."""
-        head = self._cache.recalled(row, self._hits.head)
+        head = self._cache.recalled(row, self._hits.head, cycle.principal.tenant)
         return None if head is None else self._tell_hit(cycle, head)
 
-    async def answered(self, row: Row, deadline_s: float) -> Answered[Run]:
+    async def answered(self, cycle: RememberingCycle, row: Row) -> Answered[Run]:
         """The answer by any other way; raises whatever the ordinary way explains."""
-        executor = self.servable.executor
-        return await remembered(self._cache, executor, [row], 1, deadline_s=deadline_s, max_queue_s=self.max_queue_s)
+        return await remembered(
+            self._cache,
+            self.servable.executor,
+            [row],
+            1,
+            deadline_s=cycle.deadline_s,
+            max_queue_s=self.max_queue_s,
+            tenant=cycle.principal.tenant,
+        )
 
-    def tell(self, cycle: RememberingCycle, answered: Answered[Run]) -> Told | None:
+    def tell(self, cycle: RememberingCycle, answered: Answered[Run]) -> Answer | None:
         """What ``answered`` gave; None where it cannot be written."""
         head = self._hits.head(answered.outputs)
         if head is None:
@@ -117,17 +129,17 @@ class RememberingDoor(Door):
             return self._tell_hit(cycle, head)
         self._writer.stamp(run)
         request_id, prediction_id, duration_ms = self._named(cycle)
-        cycle.protocol.loop.call_soon(self._report, run, [(request_id, duration_ms)])
+        cycle.protocol.loop.call_soon(self._report, run, [(request_id, duration_ms, cycle.principal)])
         return request_id.encode(), self._writer.whole(head, prediction_id.encode()), _MISS
 
-    def _tell_hit(self, cycle: RememberingCycle, head: bytes) -> Told:
+    def _tell_hit(self, cycle: RememberingCycle, head: bytes) -> Answer:
         recalled = self._recalled
         if recalled is None:  # the first one of this turn of the loop; the others are told of with it
             self._hits.stamp(NO_RUN)
             recalled = self._recalled = []
             cycle.protocol.loop.call_soon(self._report_hits)
         request_id, prediction_id, duration_ms = self._named(cycle)
-        recalled.append((request_id, duration_ms))
+        recalled.append((request_id, duration_ms, cycle.principal))
         return request_id.encode(), self._hits.whole(head, prediction_id.encode()), _HIT
 
     def _named(self, cycle: RememberingCycle) -> tuple[str, str, float]:

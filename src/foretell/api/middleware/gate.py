@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
 from typing import Any
 
 from starlette.types import ASGIApp, Receive, Send
@@ -11,6 +10,7 @@ from starlette.types import Scope as AsgiScope
 from foretell.api.access import DOCS, Asked, Table
 from foretell.api.middleware.context import Exchange, exchange_of
 from foretell.api.problems import problem_response
+from foretell.core.access.address import on_this_machine
 from foretell.core.access.credentials import Credential, presented
 from foretell.core.access.decision import Action, Need
 from foretell.errors import RequestError
@@ -53,7 +53,7 @@ class GateMiddleware:
     async def _admit(self, exchange: Exchange, asked: Asked, scope: AsgiScope) -> Admission:
         services = exchange.services
         gate = services.gate
-        loopback, address = is_loopback(scope), address_of(scope)
+        loopback, address = on_this_machine(scope.get("client"), scope.get("server")), address_of(scope)
         need = _need(asked, loopback or services.settings.auth.public_docs)
         if need == "public":
             return await gate.admit(gate.nobody, Action(need), address)
@@ -82,20 +82,6 @@ def address_of(scope: AsgiScope) -> str:
     """The caller's address; empty where the server does not tell (a Unix socket)."""
     client = scope.get("client")
     return "" if client is None else client[0]
-
-
-def is_loopback(scope: AsgiScope) -> bool:
-    """Whether both ends of the connection are on this machine, as far as the server tells."""
-    return all(end is None or _local(end[0]) for end in (scope.get("client"), scope.get("server")))
-
-
-def _local(host: str) -> bool:
-    try:
-        address = ip_address(host)
-    except ValueError:  # a path of a Unix socket, or an in-process client: nothing that came over a network
-        return True
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
 
 
 def _has_body(exchange: Exchange) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from foretell.errors import Unauthenticated
@@ -22,7 +22,7 @@ class Credential(NamedTuple):
         return f"Credential({self.kind})"
 
 
-def presented(headers: Sequence[tuple[bytes, bytes]]) -> Credential | None:
+def presented(headers: Iterable[tuple[bytes, bytes]]) -> Credential | None:
     """The credential among ``headers`` (names in lower case); None where there is none.
 
     Raises Unauthenticated where there are several that differ, or one that cannot be one.
