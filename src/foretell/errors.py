@@ -4,6 +4,8 @@
     ├── OperatorError            whoever runs the server or the command must mend something
     │   ├── SettingsError        a setting is unknown or has a value that cannot be
     │   ├── PathMissing          what was named is not there
+    │   ├── CertificateUnusable  a certificate, key or issuer's file cannot serve
+    │   ├── RiskNotAccepted      a weakened default that nobody has accepted by name
     │   ├── PortInUse            another process listens on the address
     │   ├── KeyFault             a key cannot be made, found or changed as asked
     │   ├── StateError           what the server remembers cannot be read or written
@@ -58,6 +60,7 @@ from typing import Any
 
 from foretell.operator_errors import (
     ArtifactError,
+    CertificateUnusable,
     ConversionDiffers,
     ForetellError,
     GoldenMismatch,
@@ -71,6 +74,7 @@ from foretell.operator_errors import (
     PackagingError,
     PathMissing,
     PortInUse,
+    RiskNotAccepted,
     SettingsError,
     SignatureMissing,
     StartFailed,
@@ -85,6 +89,7 @@ from foretell.operator_errors import (
 __all__ = [
     "ArtifactError",
     "BodyTooLarge",
+    "CertificateUnusable",
     "Conflict",
     "ConversionDiffers",
     "DeadlineExceeded",
@@ -113,6 +118,7 @@ __all__ = [
     "QueueFull",
     "RateLimited",
     "RequestError",
+    "RiskNotAccepted",
     "SettingsError",
     "SignatureMissing",
     "StartFailed",

@@ -41,6 +41,20 @@ class PathMissing(OperatorError):
     exit_code = 66  # EX_NOINPUT
 
 
+class CertificateUnusable(OperatorError):
+    code = "certificate_unusable"
+    title = "Certificate cannot be used"
+    exit_code = 78
+
+
+class RiskNotAccepted(OperatorError):
+    """The server would stand open in a way that its operator has not accepted by name."""
+
+    code = "risk_not_accepted"
+    title = "Risk not accepted"
+    exit_code = 78
+
+
 class PortInUse(OperatorError):
     code = "port_in_use"
     title = "Port in use"

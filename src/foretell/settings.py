@@ -1,5 +1,6 @@
 """The settings: one frozen tree. With ``foretell.settings_reading``, the only reader of environment, ``.env`` and
-``foretell.toml``. Its groups stand in ``foretell.settings_groups`` and ``foretell.settings_guard``.
+``foretell.toml``. Its groups stand in ``foretell.settings_groups``, ``foretell.settings_guard`` and
+``foretell.settings_tls``.
 
 What is said in several places is taken from the first of: command line, environment, ``.env``, ``foretell.toml``,
 default. Whatever cannot be used is a SettingsError that lists every fault with the place it stands in.
@@ -16,10 +17,12 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from foretell.core.identity import name_fault
+from foretell.core.weaknesses import ACCEPTABLE
 from foretell.errors import SettingsError
 from foretell.settings_groups import Cache, Docs, Errors, Execution, Group, Limits, Log, Trust, names_of_models
 from foretell.settings_guard import Auth, State
 from foretell.settings_reading import RESOLVED, SHOWN_CHARS, Reading, nested
+from foretell.settings_tls import Tls
 
 __all__ = [
     "Auth",
@@ -32,6 +35,7 @@ __all__ = [
     "Log",
     "Settings",
     "State",
+    "Tls",
     "Trust",
     "leaves",
 ]
@@ -70,6 +74,12 @@ class Settings(Group):
     auth: Auth = Auth()
     docs: Docs = Docs()
     state: State = State()
+    tls: Tls = Tls()
+    accept_risk: tuple[str, ...] = Field(
+        default=(),
+        description="Codes of weakened defaults that would keep the server from starting, such as `SW03`, which are "
+        "accepted here: [TLS](../how-to/tls.md#what-refuses-to-start).",
+    )
 
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
 
@@ -95,6 +105,14 @@ class Settings(Group):
         if ready in ("any", "all"):
             return ready
         return names_of_models(ready, "any, all")
+
+    @field_validator("accept_risk", mode="before")
+    @classmethod
+    def _risk_codes(cls, codes: Any) -> Any:
+        names = [code.strip() for code in codes.split(",")] if isinstance(codes, str) else codes
+        if not isinstance(names, list | tuple) or any(name not in ACCEPTABLE for name in names if name):
+            raise ValueError(f"must be codes of risks to accept, with commas between them: {', '.join(ACCEPTABLE)}")
+        return tuple(name for name in names if name)
 
     @model_validator(mode="after")
     def _agreement(self) -> Self:
@@ -155,7 +173,7 @@ class Settings(Group):
         cache = self.cache.model_copy(update={"secret": self.cache.signing}) if self.cache.redis_url else self.cache
         folder = None if self.state.folder is None else self.state.place
         state = self.state.model_copy(update={"folder": folder})
-        resolved = {"models": models, "log": log, "cache": cache, "state": state}
+        resolved = {"models": models, "log": log, "cache": cache, "state": state, "tls": self.tls.absolute()}
         return {RESOLVED: self.model_copy(update=resolved).model_dump_json()}
 
 

@@ -20,6 +20,7 @@ FALLBACKS = {"MODEL_PATH": "models", "HOST": "host", "PORT": "port"}
 SHORT = {"state.folder": "FORETELL_STATE"}
 """Variables with a name of their own; the regular one is taken, too."""
 NOT_SETTINGS = frozenset({CONFIG, RESOLVED, "FORETELL_DEBUG"})
+PATHS = frozenset({"models", "log.path", "state.folder", "tls.cert", "tls.key", "tls.client_ca"})
 SHOWN_CHARS = 64
 
 
@@ -34,7 +35,7 @@ def _regular(key: str) -> str:
 
 def flag(key: str) -> str:
     """The option of the command line for a dotted key: ``limits.timeout_s`` -> ``--timeout``."""
-    name = key if key.startswith("log.") else key.rpartition(".")[2]
+    name = key if key.startswith(("log.", "tls.")) else key.rpartition(".")[2]
     return "--" + name.removesuffix("_s").replace(".", "-").replace("_", "-")
 
 
@@ -87,7 +88,7 @@ class Reading:
                 self._table(value, f"{name}.", path)
             elif key in self._keys:
                 # a path in the file is meant from where the file stands
-                relative = key in ("models", "log.path", "state.folder") and isinstance(value, str)
+                relative = key in PATHS and isinstance(value, str)
                 self._put(key, path.parent / value if relative else value, f"{path.name}: {key}")
             else:
                 options = (self._keys | groups) if not prefix else self._keys

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from foretell.core.identity import Ref
 from foretell.core.limits import BodyLimits
 from foretell.errors import SettingsError
-from foretell.settings import Limits, Log, Settings, State, Trust
+from foretell.settings import Limits, Log, Settings, State, Tls, Trust
 
 
 def load(
@@ -300,3 +300,43 @@ def test_a_database_that_is_no_postgresql_is_refused_without_showing_its_passwor
     with pytest.raises(SettingsError, match=r"'\(hidden\)' must begin with postgresql://") as refused:
         load(tmp_path, {"FORETELL_STATE__URL": "mysql://me:hush@host/x"})
     assert "hush" not in str(refused.value)
+
+
+# -- TLS -------------------------------------------------------------------------------------------------------------
+
+
+def test_paths_of_certificates_are_meant_from_the_file_and_travel_absolute(tmp_path: Path) -> None:
+    toml = '[tls]\ncert = "server.pem"\nkey = "server.key"\nclient_ca = "ca.pem"'
+    tls = load(tmp_path, toml=toml).tls
+    assert (tls.cert, tls.key, tls.client_ca) == tuple(tmp_path / n for n in ("server.pem", "server.key", "ca.pem"))
+    exported = Settings(tls=Tls(cert=Path("server.pem"))).export()
+    assert Settings.load(environ=exported, directory=tmp_path).tls.cert == Path.cwd() / "server.pem"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"tls.key": "k"}, "tls.key needs tls.cert"),
+        ({"tls.client_ca": "c"}, "tls.client_ca needs a certificate"),
+        ({"tls.self_signed": True, "tls.cert": "c"}, "makes its own certificate"),
+        ({"tls.client_scopes": "predcit"}, "'predcit' is no scope"),
+        ({"tls.client_scopes": [1]}, "must be scopes"),
+        ({"accept_risk": ["SW3"]}, "must be codes of risks to accept"),
+        ({"accept_risk": 5}, "must be codes of risks to accept"),
+    ],
+)
+def test_tls_that_cannot_be_is_told(tmp_path: Path, options: dict[str, Any], said: str) -> None:
+    assert said in "".join(faults(tmp_path, options=options))
+
+
+def test_what_callers_with_certificates_may_do_is_read_from_text_or_a_list(tmp_path: Path) -> None:
+    text = load(tmp_path, {"FORETELL_TLS__CLIENT_SCOPES": "predict, ops=admin+jobs,"})
+    assert text.tls.client_scopes == ("predict", "ops=admin+jobs")
+    assert text.tls.grants.of("ops") == {"admin", "jobs"}
+    assert load(tmp_path, toml='[tls]\nclient_scopes = ["a,b=jobs"]').tls.grants.of("a,b") == {"jobs"}
+
+
+def test_risks_are_accepted_by_code_in_any_source(tmp_path: Path) -> None:
+    assert load(tmp_path, {"FORETELL_ACCEPT_RISK": "SW03, SW01"}).accept_risk == ("SW03", "SW01")
+    assert load(tmp_path, options={"accept_risk": ["SW03"]}).accept_risk == ("SW03",)
+    assert load(tmp_path, options={"tls.cert": "c"}).source_of("tls.cert") == "--tls-cert"

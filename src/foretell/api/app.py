@@ -22,6 +22,7 @@ from foretell.api.middleware.gate import GateMiddleware
 from foretell.api.native.router import native_paths
 from foretell.api.openapi import OpenApi
 from foretell.api.routes import Route
+from foretell.api.system.security import security
 from foretell.errors import ForetellError
 from foretell.lifecycle.catalog import Catalog
 from foretell.settings import Settings
@@ -57,6 +58,9 @@ class Application(FastAPI):
         install_handlers(self)
         for path in native_paths(settings.prefix):
             self.add_api_route(path.path, path.endpoint, methods=[path.method], name=path.name, response_model=None)
+        self.add_api_route(
+            f"{settings.prefix}/security", security, name="security", response_model=None, include_in_schema=False
+        )
         if settings.docs.enabled:
             pages = (
                 ("/openapi.json", self._document, "openapi"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -32,6 +33,17 @@ def serve(
         str | None, typer.Option(help="How models run: auto, direct, threaded, hosted. Default: auto.")
     ] = None,
     timeout: Annotated[float | None, typer.Option(help="Seconds a request may take. Default: 30.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file with the certificate: HTTPS. Read anew.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file with its private key.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(help="PEM file with the issuers of callers' certificates.")
+    ] = None,
+    tls_self_signed: Annotated[
+        bool | None, typer.Option("--tls-self-signed", help="HTTPS with a certificate made here; for development.")
+    ] = None,
+    accept_risk: Annotated[
+        list[str] | None, typer.Option(help="Start although this code would refuse, such as SW03; may be repeated.")
+    ] = None,
     log_format: Annotated[str | None, typer.Option(help="auto, json or console. Default: auto.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info.")] = None,
     log_path: Annotated[Path | None, typer.Option(help="File to log to. Default: standard output.")] = None,
@@ -54,6 +66,11 @@ def serve(
         "execution.threads": threads,
         "execution.mode": mode,
         "limits.timeout_s": timeout,
+        "tls.cert": tls_cert,
+        "tls.key": tls_key,
+        "tls.client_ca": tls_client_ca,
+        "tls.self_signed": tls_self_signed,
+        "accept_risk": accept_risk or None,
         "log.format": log_format,
         "log.level": log_level,
         "log.path": log_path,
@@ -97,27 +114,29 @@ def _near(path: Path) -> str:
 
 def _serve_here(settings: Settings) -> None:
     from foretell.cli.serving import environment
-    from foretell.cli.serving.address import bind, url
-    from foretell.cli.serving.banner import Banner
+    from foretell.cli.serving.address import bind
+    from foretell.cli.serving.banner import announce
+    from foretell.cli.serving.certificate import checked, stand
 
     environment.apply(settings)
+    leaf = checked(settings)
     bound = bind(settings)
-    from foretell.cli.serving.server import Server
-
-    def ready(state: Mapping[str, Any]) -> None:
-        services = state["services"]
-        Banner(settings, services.service.catalog, url(bound), services.lane is not None).show()
-
     with bound:
-        Server(settings, ready).serve_on(bound)
+        stand(settings, bound, leaf)
+        from foretell.cli.serving.server import Server
+
+        Server(settings, partial(announce, settings, bound)).serve_on(bound)
 
 
 def _serve_workers(settings: Settings) -> None:
     from foretell.cli.serving.address import bind_each
+    from foretell.cli.serving.certificate import checked, stand
     from foretell.cli.serving.supervisor import Supervisor
     from foretell.telemetry.logging import open_log
 
+    leaf = checked(settings)
     with bind_each(settings, settings.workers) as sockets:
+        stand(settings, sockets[0], leaf)
         log = open_log(shared=True, **settings.log.model_dump(exclude={"values"}))
         try:
             with supervising(settings):
@@ -128,9 +147,18 @@ def _serve_workers(settings: Settings) -> None:
 
 def _serve_reloading(settings: Settings, options: Mapping[str, Any]) -> None:
     from foretell.cli.serving.address import bind
+    from foretell.cli.serving.certificate import checked, stand
     from foretell.cli.serving.reloader import Reloader
     from foretell.cli.serving.watch import Watch
 
     watch = Watch(settings.models or Path(), Path.cwd())
+    leaf = checked(settings)
     with bind(settings) as bound:
-        Reloader(settings, [bound], reread=lambda: Settings.load(options), watch=watch).run()
+        stand(settings, bound, leaf)
+
+        def reread() -> Settings:
+            again = Settings.load(options)
+            stand(again, bound, checked(again))
+            return again
+
+        Reloader(settings, [bound], reread=reread, watch=watch).run()

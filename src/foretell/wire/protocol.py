@@ -20,6 +20,7 @@ from foretell.security.gate import Gate
 from foretell.wire.cycle import Arrival, LaneCycle
 from foretell.wire.door import Door
 from foretell.wire.lane import Lane
+from foretell.wire.peer import extensions_of, peer_of
 from foretell.wire.plain import Plain, examine
 from foretell.wire.refusals import HEAD_S, HEAD_TOO_LARGE, MALFORMED, MAX_HEAD_BYTES, TOO_SLOW, Refusal, judge, response
 
@@ -50,6 +51,7 @@ class LaneProtocol(HttpToolsProtocol):
         self._refusal = MALFORMED
         self.address = ""
         self.certificate: Credential | None = None
+        self._extensions: dict[str, dict[Any, Any]] = {}
         self._loopback = False
         self._asked: tuple[Plain, Door, int] | None = None
         self._allowed: Principal | None = None
@@ -60,6 +62,8 @@ class LaneProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.address = "" if self.client is None else self.client[0]
         self._loopback = on_this_machine(self.client, self.server)
+        self.certificate = peer_of(transport)
+        self._extensions = extensions_of(self.certificate)
         self._head_timer = self.loop.call_later(HEAD_S, self._head_late)
 
     def data_received(self, data: bytes) -> None:
@@ -163,6 +167,8 @@ class LaneProtocol(HttpToolsProtocol):
             self._refusal = refusal
             raise ValueError(refusal.code)  # the parser stops here, and uvicorn calls send_400_response
         super().on_message_begin()
+        if self._extensions:
+            self.scope["extensions"] = self._extensions
         self.url = url
         for name, value in headers:
             super().on_header(name, value)
@@ -236,6 +242,8 @@ class LaneProtocol(HttpToolsProtocol):
             "query_string": query,
             "foretell": Arrival(cycle.request_id or cycle.door.ids.next(), cycle.started_s, cycle.admission),
         }
+        if self._extensions:
+            scope["extensions"] = self._extensions
         ordinary = RequestResponseCycle(
             scope=scope,
             transport=self.transport,

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from foretell.errors import OperatorError, PortInUse, SettingsError
+from foretell.security.tls.files import Leaf
 from foretell.settings import Settings
 
 BACKLOG = 2048
@@ -106,12 +107,15 @@ def fault(error: OSError, settings: Settings) -> OperatorError:
     return _no_address(settings, error)
 
 
-def url(bound: socket.socket) -> str:
-    """Where a browser on this machine finds the server."""
+def url(bound: socket.socket, leaf: Leaf | None = None) -> str:
+    """Where a browser on this machine finds the server; with a certificate, under a name that it bears."""
     host, port = bound.getsockname()[:2]
     if host in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
         host = "127.0.0.1" if host == "0.0.0.0" else "::1"  # noqa: S104
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    if leaf is not None and host not in leaf.names:
+        host = next((name for name in leaf.names if "*" not in name), host)
+    scheme = "http" if leaf is None else "https"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _no_address(settings: Settings, error: Exception) -> SettingsError:

@@ -4,26 +4,51 @@ from __future__ import annotations
 
 import json
 import shlex
+import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
 
+from foretell.cli.serving.address import url
+from foretell.cli.serving.certificate import tls_files
+from foretell.security.posture import FACTS, posture
+from foretell.security.report import summary
 from foretell.settings import Settings
 
 _log = structlog.get_logger("foretell.serve")
 
 
+def announce(settings: Settings, bound: socket.socket, state: Mapping[str, Any]) -> None:
+    """Says what a server that is ready now serves, where, and how it is secured. ``state`` is the lifespan's."""
+    services, facts = state["services"], state[FACTS]()
+    files = tls_files(settings) if settings.tls.self_signed else None
+    Banner(
+        settings,
+        services.service.catalog,
+        url(bound, facts.leaf),
+        services.lane is not None,
+        summary(settings, facts, posture(settings, facts)),
+        None if files is None else files.cert,
+    ).show()
+
+
 @dataclass(frozen=True)
 class Banner:
-    """Who answers, where, and a line to try it with. ``catalog`` is the lifecycle's."""
+    """Who answers, where, how it is secured, and a line to try it with. ``catalog`` is the lifecycle's.
+
+    ``certificate`` is a self-signed one, which a caller has to be told of.
+    """
 
     settings: Settings
     catalog: Any
     url: str
     lane: bool
+    security: Mapping[str, Any] | None = None
+    certificate: Path | None = None
 
     def show(self) -> None:
         """To the terminal where there is one, else to the log."""
@@ -33,7 +58,7 @@ class Banner:
             self.log()
 
     def log(self) -> None:
-        """One event with the same facts."""
+        """One event with the same facts, and one on security."""
         _log.info(
             "serving",
             url=self.url,
@@ -44,6 +69,8 @@ class Banner:
             workers=self.settings.workers,
             lane=self.lane,
         )
+        if self.security is not None:
+            _log.info("security", **self.security)
 
     def draw(self) -> None:
         """The table, the addresses and the line to try."""
@@ -63,6 +90,9 @@ class Banner:
         console.print(f"\n[bold]Foretell[/] serves on [bold cyan]{self.url}[/]")
         if self.docs_url:
             console.print(f"[dim]docs[/]  {self.docs_url}")
+        if self.security is not None:
+            said = ", ".join(f"{name.replace('_', ' ')}: {text}" for name, text in self.security.items())
+            console.print(f"[dim]security[/]  {escape(said)}", soft_wrap=True)
         console.print()
         console.print(table if table.row_count else "[yellow]no models yet; put one there and send SIGHUP[/]")
         for entry in self._entries(served=False):
@@ -92,7 +122,10 @@ class Banner:
             return None
         body = json.dumps({"features": model.latest.example}, ensure_ascii=False)
         where = f"{self.url}{self.settings.prefix}{path}"
-        return f"curl {where} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+        trusting = "" if self.certificate is None else f" --cacert {shlex.quote(str(self.certificate))}"
+        if self.settings.tls.client_ca is not None and self.settings.tls.client_certificate == "required":
+            trusting += " --cert client.pem --key client.key"
+        return f"curl{trusting} {where} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
 
     def path_of(self, ref: Any) -> str:
         """The folder or file of a version, for a shell."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from foretell.cli.report import printable, report
 from foretell.cli.serving.supervisor import Slot, Supervisor, Worker
 from foretell.cli.serving.watch import Watch
-from foretell.errors import SettingsError, StartFailed
+from foretell.errors import OperatorError, StartFailed
 from foretell.settings import Settings
 
 LOOK_S = 0.5
@@ -37,7 +37,7 @@ class Reloader(Supervisor):
         sys.stderr.write(f"reload: {printable(names)}{more} changed\n")
         try:
             self.settings = self.reread()
-        except SettingsError as error:
+        except OperatorError as error:
             report(error)
             return
         self.announced = False

@@ -8,30 +8,43 @@ import math
 import os
 import signal
 import socket
+import ssl
+import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, cast
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 from uvicorn.lifespan.on import LifespanOn
 
 from foretell.cli.serving.address import BACKLOG, fault
+from foretell.cli.serving.certificate import facts_of, following
 from foretell.cli.serving.terminal import has_terminal
 from foretell.errors import ArtifactError, ForetellError, StartFailed
+from foretell.security.posture import FACTS, Facts
+from foretell.security.tls.context import FollowingContext
 from foretell.settings import Settings
 from foretell.telemetry import sink
 from foretell.wire.tested import lane_supported
 
 APP = "foretell.asgi:app"
 PROTOCOL = "foretell.wire.protocol:LaneProtocol"
+HANDSHAKE_S = 10.0
+FAREWELL_S = 2.0
+"""How long a caller may take to answer that a connection ends; an idle one may never do so."""
+LOOK_TICKS = 10
+"""uvicorn has ten ticks a second."""
 
 OnReady = Callable[[Mapping[str, Any]], None]
 
 
-def config_of(settings: Settings) -> uvicorn.Config:
+def config_of(settings: Settings, tls: ssl.SSLContext | None = None) -> uvicorn.Config:
     """The settings as uvicorn takes them."""
     return uvicorn.Config(
         APP,
+        ssl_context_factory=None if tls is None else lambda _config, _make: tls,
         http=PROTOCOL if lane_supported() else "httptools",
         ws="none",
         loop="uvloop",
@@ -73,12 +86,15 @@ class Lifespan(LifespanOn):
 class Server(uvicorn.Server):
     """Stops on SIGTERM and SIGINT after what was accepted has ended, and looks for models again on SIGHUP.
 
-    ``on_ready`` is called with the lifespan's state, on a thread, once the socket listens.
+    ``on_ready`` is called with the lifespan's state, on a thread, once the socket listens. Certificates are looked at
+    every second and on SIGHUP. Raises CertificateUnusable.
     """
 
     def __init__(self, settings: Settings, on_ready: OnReady | None = None) -> None:
-        super().__init__(config_of(settings))
+        self._tls = following(settings)
+        super().__init__(config_of(settings, self._tls))
         self._settings = settings
+        self._looks: set[asyncio.Task[None]] = set()
         self._on_ready = on_ready
         self._announced: asyncio.Future[None] | None = None
         self._rescan_wanted = False
@@ -107,11 +123,15 @@ class Server(uvicorn.Server):
         await super()._serve(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await self.lifespan.startup()
+        if self.lifespan.should_exit:
+            sys.exit(STARTUP_FAILURE)
         try:
-            await super().startup(sockets=sockets)
+            await self._listen(sockets or [])
         except OSError:
             await self.lifespan.shutdown()
             raise
+        self.started = True
         loop = asyncio.get_running_loop()
         # in place of the application's own handler, which knows of no terminal
         loop.add_signal_handler(signal.SIGHUP, self.hang_up)
@@ -120,6 +140,51 @@ class Server(uvicorn.Server):
         if self._on_ready is not None and not self.should_exit:
             # on a thread: what draws for people takes a moment to import, and the first request may be here already
             self._announced = loop.run_in_executor(None, self._on_ready, self.lifespan.state)
+
+    async def _listen(self, sockets: list[socket.socket]) -> None:
+        """As uvicorn does, with bounds on how long a handshake and a farewell may take."""
+        loop, config = asyncio.get_running_loop(), self.config
+        state = self.lifespan.state
+        encrypted = self._tls is not None
+
+        def protocol() -> asyncio.Protocol:
+            made: Any = config.http_protocol_class
+            return cast(asyncio.Protocol, made(config=config, server_state=self.server_state, app_state=state))
+
+        self.servers = []
+        for each in sockets:
+            state[FACTS] = partial(self._facts, each)
+            server = await loop.create_server(
+                protocol,
+                sock=each,
+                ssl=self._tls,
+                backlog=config.backlog,
+                ssl_handshake_timeout=HANDSHAKE_S if encrypted else None,
+                ssl_shutdown_timeout=FAREWELL_S if encrypted else None,
+            )
+            self.servers.append(server)
+
+    def _facts(self, bound: socket.socket) -> Facts:
+        return facts_of(self._settings, bound, None if self._tls is None else self._tls.leaf)
+
+    async def on_tick(self, counter: int) -> bool:
+        if counter % LOOK_TICKS == 0:
+            self._look()
+        return await super().on_tick(counter)
+
+    def _look(self, *, asked: bool = False) -> None:
+        """Has the certificates looked at, on a thread: their disk may be slow."""
+        if self._tls is None or (self._looks and not asked):
+            return
+        task = asyncio.get_running_loop().create_task(self._take_up(self._tls, asked))
+        self._looks.add(task)
+        task.add_done_callback(self._looks.discard)
+
+    async def _take_up(self, tls: FollowingContext, asked: bool) -> None:
+        if await asyncio.to_thread(tls.look, asked=asked):
+            # who was let in by the issuers of before shows a certificate again, once what is under way has ended
+            for connection in list(self.server_state.connections):
+                connection.shutdown()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Refuses new work from this moment. A second SIGINT gives up on what was accepted."""
@@ -135,10 +200,11 @@ class Server(uvicorn.Server):
         self._rescan_wanted = True
 
     def hang_up(self) -> None:
-        """Looks for models again; but where the terminal it was started from is gone, stops."""
+        """Looks for models and certificates again; but where the terminal it was started from is gone, stops."""
         if self._had_terminal and not has_terminal():
             self.handle_exit(signal.SIGHUP, None)
         else:
+            self._look(asked=True)
             self.lifespan.state["services"].reconciler.request_rescan()
 
 

@@ -16,8 +16,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from foretell.cli.report import EX_SOFTWARE
-from foretell.cli.serving.address import url
-from foretell.cli.serving.banner import Banner
+from foretell.cli.serving import banner
 from foretell.cli.serving.server import Server
 from foretell.errors import ForetellError
 from foretell.settings import Settings
@@ -32,8 +31,7 @@ def run(socket_fd: int, status_fd: int, announce: bool) -> int:
     def ready(state: Mapping[str, Any]) -> None:
         tell(status_fd, {"ready": True})
         if announce:
-            services = state["services"]
-            Banner(settings, services.service.catalog, url(bound), services.lane is not None).show()
+            banner.announce(settings, bound, state)
 
     try:
         Server(settings, ready).serve_on(bound)
