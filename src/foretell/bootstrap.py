@@ -46,6 +46,8 @@ from foretell.lifecycle.loader import Loader, OpenCache, no_cache
 from foretell.lifecycle.reconciler import Reconciler
 from foretell.runtimes import registry
 from foretell.runtimes.base import LoadOptions, Model
+from foretell.security.base import Identities
+from foretell.security.certificates import CertificateIdentities
 from foretell.security.gate import Gate
 from foretell.security.openness import stranger
 from foretell.security.unlimited import Unlimited
@@ -122,7 +124,10 @@ def _open_gate(settings: Settings) -> Gate:
     def anonymous(loopback: bool) -> Principal:
         return stranger(settings.auth.mode, loopback=loopback, closed=False)
 
-    return Gate({}, Unlimited(), anonymous, time.time)
+    identities: dict[str, Identities] = {}
+    if settings.tls.client_ca is not None:
+        identities["certificate"] = CertificateIdentities(settings.tls.grants)
+    return Gate(identities, Unlimited(), anonymous, time.time)
 
 
 def local_source(settings: Settings) -> LocalSource:

@@ -14,22 +14,27 @@ from foretell.errors import RiskNotAccepted
 from foretell.security.posture import Facts, is_loopback, posture, refuse
 from foretell.security.report import document, summary
 from foretell.security.tls.files import Leaf
-from foretell.settings import Docs, Limits, Log, Settings, Tls, Trust
+from foretell.settings import Auth, Docs, Limits, Log, Settings, Tls, Trust
 
 HOME = Facts("127.0.0.1", 8000)
 WORLD = Facts("0.0.0.0", 8000)
 LEAF = Leaf(("localhost",), datetime(2027, 1, 2, tzinfo=UTC), "AB:CD", False)
 TLS = Tls(cert=Path("c.pem"))
-SAFE: dict[str, Any] = {"tls": TLS, "docs": Docs(enabled=False)}
+SAFE: dict[str, Any] = {"tls": TLS}
 
 TABLE: list[tuple[str, dict[str, Any], Facts, list[str]]] = [
     ("this machine only", {}, HOME, []),
     ("another server's socket", {}, Facts(None), []),
     ("a network, and all is well", SAFE, WORLD, []),
-    ("no TLS", {"docs": Docs(enabled=False)}, WORLD, ["SW03"]),
+    ("no TLS", {}, WORLD, ["SW03"]),
+    ("no auth", {**SAFE, "auth": Auth(mode="off")}, WORLD, ["SW01"]),
+    ("no auth, here", {"auth": Auth(mode="off")}, HOME, []),
+    ("auth for all", {**SAFE, "auth": Auth(mode="on")}, WORLD, []),
     ("no TLS, here", {}, replace(HOME, root=True, models_writable=True), []),
     ("root", SAFE, replace(WORLD, root=True), ["SW08"]),
-    ("documentation", {"tls": TLS}, WORLD, ["SW20"]),
+    ("documentation", {**SAFE, "auth": Auth(public_docs=True)}, WORLD, ["SW20"]),
+    ("no documentation", {**SAFE, "auth": Auth(public_docs=True), "docs": Docs(enabled=False)}, WORLD, []),
+    ("documentation, here", {"auth": Auth(public_docs=True)}, HOME, []),
     ("reload", {**SAFE, "reload": True}, WORLD, ["SW31"]),
     ("models that can be changed", SAFE, replace(WORLD, models_writable=True), ["SW34"]),
     ("self-signed", {**SAFE, "tls": Tls(self_signed=True)}, WORLD, ["SW36"]),
@@ -57,7 +62,7 @@ def test_the_table(settings: dict[str, Any], facts: Facts, codes: list[str]) -> 
 
 
 def test_the_line_of_a_weakness_stays_as_it_is() -> None:
-    (line,) = posture(Settings(docs=Docs(enabled=False)), WORLD)
+    (line,) = posture(Settings(), WORLD)
     assert str(line) == (
         "SECURITY-WEAKENED SW03 tls=off bind=0.0.0.0: Keys and predictions travel in clear text. "
         "Fix: tls.cert and tls.key, or host 127.0.0.1."
@@ -96,12 +101,25 @@ def test_what_refuses_is_told_with_every_way_out_in_few_lines() -> None:
     assert caught.value.exit_code == 78
 
 
+def test_everything_that_refuses_is_told_at_once() -> None:
+    settings = Settings(auth=Auth(mode="off"))
+    with pytest.raises(RiskNotAccepted) as caught:
+        refuse(posture(settings, WORLD), settings, WORLD)
+    assert "(SW01)" in caught.value.detail and "(SW03)" in caught.value.detail
+    assert "FORETELL_AUTH__MODE=auto" in str(caught.value.hint)
+    assert "--accept-risk SW01 --accept-risk SW03" in str(caught.value.hint)
+    accepted = settings.model_copy(update={"accept_risk": ("SW01",)})
+    with pytest.raises(RiskNotAccepted) as caught:
+        refuse(posture(accepted, WORLD), accepted, WORLD)
+    assert "SW01" not in caught.value.detail
+
+
 def test_what_is_accepted_by_name_does_not_refuse_and_is_still_told() -> None:
     settings = Settings(accept_risk=("SW03",))
     found = posture(settings, WORLD)
     refuse(found, settings, WORLD)
-    assert [weakness.code for weakness in found] == ["SW03", "SW20"]
-    assert summary(settings, WORLD, found)["weakened"] == "SW03 (accepted) SW20"
+    assert [weakness.code for weakness in found] == ["SW03"]
+    assert summary(settings, WORLD, found)["weakened"] == "SW03 (accepted)"
 
 
 def test_a_server_that_is_as_it_should_be_says_so_in_one_line() -> None:
@@ -111,7 +129,7 @@ def test_a_server_that_is_as_it_should_be_says_so_in_one_line() -> None:
     assert said["bind"] == "0.0.0.0:8000"
     assert said["tls"] == "1.2 and 1.3, certificate until 2027-01-02"
     assert said["client_certificates"] == "optional"
-    assert said["trust"] == "data only"
+    assert (said["auth"], said["trust"]) == ("auto", "data only")
     assert said["limits"] == "body 8 MiB, batch 1000 rows, request 30 s, streams 64"
     assert said["weakened"] == "nothing"
 

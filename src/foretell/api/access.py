@@ -37,6 +37,7 @@ ACCESS: Mapping[str, Access] = {
     "model": "models:read",
     "model_version": "models:read",
     "model_info": "models:read",
+    "security": ADMIN,
     "health": PUBLIC,
     "live": PUBLIC,
     "ready": PUBLIC,

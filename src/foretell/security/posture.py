@@ -89,12 +89,16 @@ def _ways(refused: Sequence[Weakness]) -> Iterator[tuple[str, str]]:
     codes = {weakness.code for weakness in refused}
     if "SW03" in codes:
         yield "--tls-cert FILE --tls-key FILE", "serve HTTPS; --tls-self-signed while developing"
+    if "SW01" in codes:
+        yield "FORETELL_AUTH__MODE=auto", "ask callers for a key, a token or a certificate"
 
 
 def _on_a_network(settings: Settings, facts: Facts) -> Iterator[Weakness]:
     if not facts.exposed:
         return
     bind = f"bind={facts.address}"
+    if settings.auth.mode == "off":
+        yield Weakness("SW01", f"auth=off {bind}", "Anybody may call, without a credential.", "auth.mode = auto or on.")
     if not settings.tls.enabled:
         yield Weakness(
             "SW03",
@@ -109,12 +113,12 @@ def _on_a_network(settings: Settings, facts: Facts) -> Iterator[Weakness]:
             "Whoever takes over the server owns the machine.",
             "run it as a user of its own.",
         )
-    if settings.docs.enabled:
+    if settings.docs.enabled and settings.auth.public_docs:
         yield Weakness(
             "SW20",
-            f"docs.enabled=true {bind}",
+            f"auth.public_docs=true {bind}",
             "The documentation and the models' signatures are open to all.",
-            "docs.enabled = false.",
+            "auth.public_docs = false.",
         )
     if settings.reload:
         yield Weakness(

@@ -2,41 +2,23 @@
 
 from __future__ import annotations
 
-import ssl
-from typing import Any, NamedTuple
+from typing import Any
 
-from foretell.core.access.credentials import Credential
+from foretell.core.access.credentials import PROVED, Credential
 from foretell.security.certificates import client_name
 
-_VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
+def peer_of(transport: Any) -> Credential | None:
+    """The name in the certificate that was proved in the handshake of a connection; None without one.
 
-class Peer(NamedTuple):
-    """``credential`` is the certificate's name, where one was proved; ``extensions`` stand in every scope of the
-    connection: ``tls`` as in the TLS extension of ASGI, with that same name as ``client_cert_name``."""
-
-    credential: Credential | None
-    extensions: dict[str, dict[Any, Any]]
-
-
-NOBODY = Peer(None, {})
-"""Without TLS."""
-
-
-def peer_of(transport: Any) -> Peer:
-    """The peer of a connection whose handshake is done. It stays the same for as long as the connection lasts."""
-    connection = transport.get_extra_info("ssl_object")
-    if connection is None:
-        return NOBODY
-    der = connection.getpeercert(binary_form=True)
+    It holds for as long as the connection lasts.
+    """
+    encrypted = transport.get_extra_info("ssl_object")
+    der = None if encrypted is None else encrypted.getpeercert(binary_form=True)
     name = None if der is None else client_name(der)
-    tls = {
-        "server_cert": None,
-        "client_cert_chain": () if der is None else (ssl.DER_cert_to_PEM_cert(der),),
-        "client_cert_name": name,
-        "client_cert_error": None,
-        "tls_version": _VERSIONS.get(connection.version()),
-        "cipher_suite": None,
-    }
-    credential = None if name is None else Credential("certificate", name.encode())
-    return Peer(credential, {"tls": tls})
+    return None if name is None else Credential("certificate", name.encode())
+
+
+def extensions_of(certificate: Credential | None) -> dict[str, dict[Any, Any]]:
+    """What tells the ordinary way the same: the extensions in every scope of the connection."""
+    return {} if certificate is None else {PROVED: {"credential": certificate}}

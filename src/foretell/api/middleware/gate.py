@@ -11,7 +11,7 @@ from foretell.api.access import DOCS, Asked, Table
 from foretell.api.middleware.context import Exchange, exchange_of
 from foretell.api.problems import problem_response
 from foretell.core.access.address import on_this_machine
-from foretell.core.access.credentials import Credential, presented
+from foretell.core.access.credentials import Credential, presented, proved
 from foretell.core.access.decision import Action, Need
 from foretell.errors import RequestError
 from foretell.security.gate import Admission
@@ -71,11 +71,7 @@ def _need(asked: Asked, docs_open: bool) -> Need:
 
 def _credential(scope: AsgiScope) -> Credential | None:
     """What the caller presents: in its headers, else its certificate. Raises Unauthenticated."""
-    credential = presented(scope["headers"])
-    if credential is None:
-        name = scope.get("extensions", {}).get("tls", {}).get("client_cert_name")
-        return None if name is None else Credential("certificate", name.encode())
-    return credential
+    return presented(scope["headers"]) or proved(scope)
 
 
 def address_of(scope: AsgiScope) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, NamedTuple
 
 from foretell.errors import Unauthenticated
 
 MAX_CREDENTIAL_BYTES = 8 * 1024
+PROVED = "foretell.certificate"
+"""The extension of a scope that holds what a caller proved when its connection began."""
 KEY_PREFIX = b"ft_"
 """How an API key begins, wherever it is presented; a bearer token that begins otherwise is an issuer's."""
 
@@ -41,6 +43,12 @@ def presented(headers: Iterable[tuple[bytes, bytes]]) -> Credential | None:
     if not secret or len(secret) > MAX_CREDENTIAL_BYTES:
         raise Unauthenticated("The credential is empty or too long.", code="credential_unreadable")
     return Credential("key" if secret.startswith(KEY_PREFIX) else "token", secret)
+
+
+def proved(scope: Mapping[str, Any]) -> Credential | None:
+    """The certificate's name that the caller of this ASGI scope proved to be its own; None where it showed none."""
+    found: Credential | None = scope.get("extensions", {}).get(PROVED, {}).get("credential")
+    return found
 
 
 def _bearer(value: bytes) -> bytes:
