@@ -34,8 +34,8 @@ test: $(DEV) ## Every test under two minutes, with coverage (ARGS="-k name")
 	@rm -f .coverage .coverage.*
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
 
-torture: $(DEV) ## The tests that take longer
-	@$(PY) -m pytest -m torture --timeout 3600 $(ARGS)
+torture: $(DEV) ## The tests that take longer; a whole run (no ARGS) writes docs/explanation/torture.md
+	@$(PY) -m pytest -m torture --timeout 3600 $(or $(ARGS),--report docs/explanation/torture.md)
 
 check: $(DEV) ## Style, types, layers, documentation
 	@.venv/bin/ruff check .

@@ -8,6 +8,7 @@ from itertools import count
 
 import pytest
 
+pytest_plugins = ["tests.report"]
 _numbers = count()
 
 

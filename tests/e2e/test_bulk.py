@@ -16,6 +16,7 @@ import pytest
 
 from tests.e2e.models import Repository
 from tests.e2e.process import Serving, environment, until
+from tests.report import Report
 
 FLOWERS = ("5.1,3.5,1.4,0.2", "6.3,3.3,6.0,2.5", "5.9,3.0,4.2,1.5", "oops,3.0,4.2,1.5", '"4.9",3.0,1.4,0.2')
 HEADER = "sepal length (cm),sepal width (cm),petal length (cm),petal width (cm)"
@@ -47,7 +48,7 @@ def write_flowers(path: Path, rows: int) -> None:
     [(300_000, 1), pytest.param(5_000_000, 5, marks=[pytest.mark.torture, pytest.mark.timeout(1800)])],
 )
 def test_a_file_that_is_killed_at_random_gives_the_bytes_of_one_that_was_not(
-    repository: Repository, tmp_path: Path, rows: int, kills: int
+    repository: Repository, tmp_path: Path, rows: int, kills: int, report: Report
 ) -> None:
     write_flowers(tmp_path / "rows.csv", rows)
     command = [sys.executable, "-m", "foretell", "score", str(tmp_path / "rows.csv"), str(tmp_path / "scored.csv")]
@@ -57,10 +58,18 @@ def test_a_file_that_is_killed_at_random_gives_the_bytes_of_one_that_was_not(
     whole = subprocess.run(peak, env=environment(), capture_output=True, text=True, check=False)
     took_s = time.monotonic() - began_s
     assert whole.returncode == 3, whole.stderr
-    assert int(whole.stdout) <= 400 * 1024, "KiB of the largest process"
     scored = tmp_path / "scored.csv"
     expected = scored.read_bytes()
     scored.unlink()
+    report(
+        "`foretell score` killed at random and resumed gives the same bytes",
+        bar="the same, ≤ 400 MiB the largest process",
+        rows=rows,
+        kills=kills,
+        uninterrupted_s=took_s,
+        peak_mib=int(whole.stdout) / 1024,
+    )
+    assert int(whole.stdout) <= 400 * 1024, "KiB of the largest process"
     assert expected.count(b"\n") == rows + 1
     for _ in range(kills):
         with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
@@ -81,7 +90,7 @@ def memory_bytes(pid: int) -> int:
 
 
 @pytest.mark.parametrize("rows", [50_000, pytest.param(1_000_000, marks=pytest.mark.torture)])
-def test_a_stream_of_any_length_costs_the_server_little_memory(server: Serving, rows: int) -> None:
+def test_a_stream_of_any_length_costs_the_server_little_memory(server: Serving, rows: int, report: Report) -> None:
     line = (FLOWERS[0] + "\n").encode()
     before = most = memory_bytes(server.process.pid)
     received = 0
@@ -96,6 +105,12 @@ def test_a_stream_of_any_length_costs_the_server_little_memory(server: Serving, 
             tail = (tail + data)[-64:]
             most = max(most, memory_bytes(server.process.pid))
         sender.join()
+    report(
+        f"A stream of CSV, {'lane' if server.lane else 'ordinary way'}",
+        bar="≤ 100 MiB more",
+        rows=rows,
+        server_grew_by_mib=(most - before) / MEBIBYTE,
+    )
     assert most - before <= 100 * MEBIBYTE
     assert received >= rows * 0.99  # a row that was cut between two reads is not seen here
     until(lambda: any(event.get("rows") == rows for event in server.requests()), "the request line of the stream")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
@@ -14,7 +15,8 @@ from foretell.execution.threaded import ThreadedExecutor
 from foretell.wire import protocol
 from tests.e2e.client import check, check_problem
 from tests.e2e.process import Serving
-from tests.e2e.test_hostile import SUITE, TORTURE
+from tests.e2e.test_hostile import SUITE, TORTURE, Say
+from tests.report import Report
 from tests.serving import Running, Sum, running
 from tests.wire import Answer, Wire, get, post
 
@@ -161,10 +163,11 @@ WORDS = [
     b"GET ", b"POST ", b"HEAD ", b"DELETE ", b"/", b"*", b"/predict", b"http://x/health", b"?a=%ff", b"#f", b"\x00",
     b"\xff\xfe",
 ]  # fmt: skip
+ANY_BYTES = "Any bytes at all on a connection"
 PARTS = st.sampled_from([*LINES, *WORDS, PREDICT.encode(), BODY])
 
 
-def exchange(how: settings, lane_port: int, ordinary_port: int) -> None:
+def exchange(how: settings, lane_port: int, ordinary_port: int, say: Say) -> None:
     counts = {"sent": 0, "answered": 0}
 
     @how
@@ -180,17 +183,20 @@ def exchange(how: settings, lane_port: int, ordinary_port: int) -> None:
         counts["answered"] += bool(by_lane)
 
     each()
+    say(bar="bounded time, no 5xx, the same both ways", requests=counts["sent"], answered=counts["answered"])
     assert counts["answered"] > counts["sent"] / 3
 
 
-def test_any_bytes_end_in_bounded_time_and_without_a_5xx(lane_server: Serving, ordinary_server: Serving) -> None:
-    exchange(settings(SUITE, max_examples=400), lane_server.port, ordinary_server.port)
+def test_any_bytes_end_in_bounded_time_and_without_a_5xx(
+    lane_server: Serving, ordinary_server: Serving, report: Report
+) -> None:
+    exchange(settings(SUITE, max_examples=400), lane_server.port, ordinary_server.port, partial(report, ANY_BYTES))
 
 
 @pytest.mark.torture
 @pytest.mark.timeout(3600)
-def test_any_bytes_at_length(lane_server: Serving, ordinary_server: Serving) -> None:
-    exchange(settings(TORTURE, max_examples=20_000), lane_server.port, ordinary_server.port)
+def test_any_bytes_at_length(lane_server: Serving, ordinary_server: Serving, report: Report) -> None:
+    exchange(settings(TORTURE, max_examples=20_000), lane_server.port, ordinary_server.port, partial(report, ANY_BYTES))
 
 
 def statuses_of(port: int, data: bytes) -> list[int]:

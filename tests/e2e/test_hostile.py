@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from tests.e2e.client import Client, stable
 from tests.e2e.hostile import csv_bodies, json_bodies
 from tests.e2e.process import Serving
+from tests.report import Report
 from tests.wire import Answer
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -45,6 +47,7 @@ ROWS: dict[str, list[Any]] = {
     "image": [PICTURE],
 }
 KINDS = ["text/csv", "text/csv", "text/csv; header=present", "text/csv; header=absent", "text/csv;charset=utf-8"]
+Say = Callable[..., None]
 QUERIES = ["", "", "", "", "?top_k=2", "?probabilities=true", "?top_k=x"]
 
 
@@ -112,34 +115,35 @@ def both(lane_server: Serving, ordinary_server: Serving) -> Iterator[Both]:
         yield Both(lane, ordinary)
 
 
-def send(requests: st.SearchStrategy[tuple[str, bytes, str]], both: Both, how: settings) -> None:
+def send(requests: st.SearchStrategy[tuple[str, bytes, str]], both: Both, how: settings, say: Say) -> None:
     @how
     @given(request=requests)
     def each(request: tuple[str, bytes, str]) -> None:
         both.ask(*request)
 
     each()
+    say(bar="no 5xx, no hang, ≤ 4 KB, the same both ways", bodies=both.sent, accepted=both.accepted)
     assert both.sent >= how.max_examples
     assert 0.02 < both.accepted / both.sent < 0.8, "some are valid, most are not: else this shows little"
 
 
 @pytest.mark.timeout(300)
-def test_hostile_json(both: Both) -> None:
-    send(json_requests(), both, SUITE)
+def test_hostile_json(both: Both, report: Report) -> None:
+    send(json_requests(), both, SUITE, partial(report, "Hostile JSON bodies"))
 
 
 @pytest.mark.timeout(300)
-def test_hostile_csv(both: Both) -> None:
-    send(csv_requests(), both, SUITE)
+def test_hostile_csv(both: Both, report: Report) -> None:
+    send(csv_requests(), both, SUITE, partial(report, "Hostile CSV bodies"))
 
 
 @pytest.mark.torture
 @pytest.mark.timeout(7200)
-def test_hostile_json_at_length(both: Both) -> None:
-    send(json_requests(), both, TORTURE)
+def test_hostile_json_at_length(both: Both, report: Report) -> None:
+    send(json_requests(), both, TORTURE, partial(report, "Hostile JSON bodies"))
 
 
 @pytest.mark.torture
 @pytest.mark.timeout(7200)
-def test_hostile_csv_at_length(both: Both) -> None:
-    send(csv_requests(), both, TORTURE)
+def test_hostile_csv_at_length(both: Both, report: Report) -> None:
+    send(csv_requests(), both, TORTURE, partial(report, "Hostile CSV bodies"))

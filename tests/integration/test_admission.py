@@ -25,6 +25,7 @@ from foretell.lifecycle.servable import Servable
 from foretell.lifecycle.states import State
 from foretell.testing import FakeCosts, FakeExecutor, FakeModel
 from tests.integration.test_lane import ask
+from tests.report import Report
 from tests.serving import Running, Sum, running
 from tests.wire import Wire, post
 
@@ -132,14 +133,17 @@ def leave(serve: Serve, callers: int, make_executor: Any, message: bytes) -> Non
 @pytest.mark.parametrize(
     "message", [ask(2), post(BATCH, b'{"features": [[1, 0], [2, 0]]}')], ids=["one row", "a batch"]
 )
-def test_nothing_runs_for_callers_who_have_left(serve: Serve, message: bytes) -> None:
+def test_nothing_runs_for_callers_who_have_left(serve: Serve, message: bytes, report: Report) -> None:
     leave(serve, 60, ThreadedExecutor, message)
+    report("Nothing runs for callers who have left the queue", bar="0 rows", callers=60, rows_run_for_them=0)
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize("round_", range(20))
-def test_nothing_runs_for_ten_thousand_callers_who_have_left(serve: Serve, round_: int) -> None:
-    leave(serve, 500, ThreadedExecutor, ask(float(round_ + 2)))
+@pytest.mark.timeout(1200)
+def test_nothing_runs_for_ten_thousand_callers_who_have_left(serve: Serve, report: Report) -> None:
+    for number in range(20):
+        leave(serve, 500, ThreadedExecutor, ask(float(number + 2)))
+    report("Nothing runs for callers who have left the queue", bar="0 rows", callers=10_000, rows_run_for_them=0)
 
 
 def test_a_caller_of_a_long_queue_in_the_loop_is_watched_too() -> None:

@@ -28,6 +28,7 @@ from foretell.lifecycle.states import State
 from foretell.settings import Cache, Log, Settings
 from tests.asgi import Api, Price, Shop, problem, ready, serving
 from tests.redis_server import redis_server
+from tests.report import Report
 from tests.serving import Sum, caches, light_servable, run, until
 from tests.zoo import specimen
 
@@ -347,14 +348,12 @@ def wrong_answers(requests: int, memory: Caches) -> int:
     return int(run(story()))
 
 
-def test_no_model_or_version_ever_gets_anothers_answer() -> None:
-    assert wrong_answers(10_000, caches()) == 0
+@pytest.mark.parametrize("requests", [10_000, pytest.param(100_000, marks=pytest.mark.torture)])
+def test_no_model_or_version_ever_gets_anothers_answer(requests: int, report: Report) -> None:
+    wrong = wrong_answers(requests, caches())
+    report("A cache for 50 models and versions that are asked the same", bar="0 wrong", requests=requests, wrong=wrong)
+    assert wrong == 0
 
 
 def test_no_answer_is_wrong_where_memory_is_short() -> None:
     assert wrong_answers(5_000, caches(max_bytes=2_000_000)) == 0
-
-
-@pytest.mark.torture
-def test_a_hundred_thousand_requests_and_no_wrong_answer() -> None:
-    assert wrong_answers(100_000, caches()) == 0

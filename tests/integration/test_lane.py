@@ -20,6 +20,7 @@ import pytest
 from foretell.core.values import Inputs, Matrix, Outputs
 from foretell.execution.threaded import ThreadedExecutor
 from foretell.wire.tested import lane_supported
+from tests.report import Report
 from tests.serving import WAYS, Running, Sum, by_way, running, until
 from tests.wire import Answer, Wire, get, post
 
@@ -452,7 +453,7 @@ def test_what_a_model_cannot_say_in_json_is_never_a_silent_null(serve: Serve) ->
 # -- many at once ---
 
 
-def test_ten_thousand_unique_answers_among_invalid_and_cancelled_requests(serve: Serve) -> None:
+def test_ten_thousand_unique_answers_among_invalid_and_cancelled_requests(serve: Serve, report: Report) -> None:
     """64 connections; one in ten requests is invalid, one in twenty is left before its answer."""
 
     async def connection(port: int, numbers: list[int], chance: random.Random) -> int:
@@ -487,6 +488,13 @@ def test_ten_thousand_unique_answers_among_invalid_and_cancelled_requests(serve:
         assert asyncio.run(crowd(server.port)) == 10_000
         server.eventually(lambda: server.services.servable.leases == 0)
         assert max(server.services.servable.model.batches) > 8, "they shared calls"  # type: ignore[attr-defined]
+        way = "ordinary way" if server.services.lane is None else "lane"
+    report(
+        f"Unique answers at 64 connections, invalid and cancelled requests among them, {way}",
+        bar="0 mixed up",
+        requests=10_000,
+        mixed_up=0,
+    )
 
 
 def test_the_lane_stays_off_on_an_untested_uvicorn() -> None:

@@ -21,6 +21,7 @@ from foretell.errors import IntegrityError, RequestError
 from foretell.lifecycle.servable import Servable
 from foretell.lifecycle.states import State
 from foretell.testing import FakeExecutor, FakeModel
+from tests.report import Report
 from tests.versions import World
 
 models = st.sampled_from(["iris", "churn"])
@@ -138,12 +139,17 @@ class Lifecycle(RuleBasedStateMachine):
         self.runner.close()
 
 
-SHORT = settings(max_examples=60, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck))
-Lifecycle.TestCase.settings = SHORT
-TestLifecycle = Lifecycle.TestCase
+ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
 
 
-@pytest.mark.torture
-@pytest.mark.timeout(1800)
-def test_it_holds_in_two_thousand_runs_of_fifty_steps() -> None:
-    run_state_machine_as_test(Lifecycle, settings=settings(SHORT, max_examples=2000, stateful_step_count=50))
+@pytest.mark.parametrize(
+    ("runs", "steps"),
+    [(60, 30), pytest.param(2000, 50, marks=[pytest.mark.torture, pytest.mark.timeout(1800)])],
+)
+def test_it_holds_in_many_runs_of_many_steps(runs: int, steps: int, report: Report) -> None:
+    run_state_machine_as_test(Lifecycle, settings=settings(ANY, max_examples=runs, stateful_step_count=steps))
+    report(
+        "Versions come, break, change and go in any order: none leased is closed, none let go stays open",
+        runs=runs,
+        steps_each=steps,
+    )

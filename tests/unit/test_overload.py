@@ -16,6 +16,7 @@ from foretell.core.values import Outputs
 from foretell.execution.admission import fits
 from foretell.execution.base import Call, Run
 from foretell.execution.batcher import Batcher
+from tests.report import Report
 
 SIGNATURE = Signature((Column("x"),), output=Output("regression"))
 
@@ -110,7 +111,10 @@ def steady(per_s: float, since_s: float, until_s: float, timeout_s: float) -> It
     ],
 )
 def test_offered_five_times_too_much_a_model_gives_what_it_can_and_is_itself_again_soon(
-    model: tuple[float, float, int, dict[int, float] | None], timeout_s: float
+    model: tuple[float, float, int, dict[int, float] | None],
+    timeout_s: float,
+    report: Report,
+    request: pytest.FixtureRequest,
 ) -> None:
     fixed_s, row_s, max_rows, call_ms = model
     story = Story(fixed_s, row_s, max_rows, call_ms=call_ms)
@@ -122,6 +126,13 @@ def test_offered_five_times_too_much_a_model_gives_what_it_can_and_is_itself_aga
         yield from steady(calm_per_s, 25.0, 35.0, timeout_s)
 
     story.run(arrivals())
+    name = request.node.callspec.id.rpartition("-")[0]
+    report(
+        f"Five times too much for 20 s, counted time, deadline {timeout_s:g} s: {name}",
+        bar="goodput ≥ 0.8 of the peak",
+        goodput=story.goodput(8.0, 25.0) / story.peak_per_s,
+        deepest_queue=story.deepest,
+    )
     assert story.goodput(8.0, 25.0) >= 0.8 * story.peak_per_s
     assert story.refused > 0
     late = sum(not timely for *_, timely in story.answered)
