@@ -321,7 +321,7 @@ class Chooser(Sum):
 
 def test_outputs_that_are_not_the_signatures_are_a_failure_and_never_the_answer_of_a_batch_before(serve: Serve) -> None:
     model = Chooser()
-    with serve(model, make_executor=ThreadedExecutor) as server, Wire(server.port) as first:
+    with serve(model, make_executor=ThreadedExecutor, keep_alive_s=60) as server, Wire(server.port) as first:
         wires = [Wire(server.port) for _ in range(4)]
 
         def together(*xs: int) -> list[Answer]:
