@@ -29,10 +29,11 @@ Figure = int | float | str
 class Report(Protocol):
     """Called by a test, once or several times, before it asserts: the promise, what was wanted, what was measured.
 
-    The names of figures end in their unit where they have one (``p99_ms``).
+    The names of figures end in their unit where they have one (``p99_ms``). ``held`` is for a test of several promises,
+    which fails with any of them; without it a row is what became of its test.
     """
 
-    def __call__(self, promise: str, *, bar: str = "", **figures: Figure) -> None: ...
+    def __call__(self, promise: str, *, bar: str = "", held: bool | None = None, **figures: Figure) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +57,8 @@ class Row:
 def report(request: pytest.FixtureRequest) -> Report:
     """States the promise that this test holds, with the figures it measured."""
 
-    def say(promise: str, *, bar: str = "", **figures: Figure) -> None:
-        request.node.user_properties.append((PROMISE, [promise, said(figures), bar]))
+    def say(promise: str, *, bar: str = "", held: bool | None = None, **figures: Figure) -> None:
+        request.node.user_properties.append((PROMISE, [promise, said(figures), bar, held]))
 
     return say
 
@@ -113,10 +114,12 @@ class Page:
         where, _, test = report.nodeid.partition("::")
         where = where.removeprefix("tests/")
         words = test.partition("[")[0].removeprefix("test_").replace("_", " ")
-        texts = [value for value in told if isinstance(value, list | tuple)] or [(words, "", "")]
+        texts = [value for value in told if isinstance(value, list | tuple)] or [(words, "", "", None)]
+        blamed = any(held is False for *_, held in texts)  # else the fault is nobody's own, and so everybody's
         seconds = report.duration + sum(row.seconds for row in self.rows.get(report.nodeid, ())[:1])
         self.rows[report.nodeid] = [
-            Row(promise, figures, bar, outcome, seconds, where) for promise, figures, bar in texts
+            Row(promise, figures, bar, "held" if held and blamed else outcome, seconds, where)
+            for promise, figures, bar, held in texts
         ]
 
     def pytest_sessionfinish(self) -> None:

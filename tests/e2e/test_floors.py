@@ -58,7 +58,7 @@ def test_the_floors_of_a_scenario_are_met(scenario: str, tmp_path: Path, report:
     for floor in FLOORS:
         if floor.name in found["floors"]:
             value = found["floors"][floor.name]
-            report(floor.name, bar=f"{floor.sense} {floor.bound:g}", measured=value)
+            report(floor.name, bar=f"{floor.sense} {floor.bound:g}", held=floor.met(value), measured=value)
             short += [] if floor.met(value) else [f"{floor.name}: {value}"]
     if scenario == "overload":
         judge_overload(found["medians"], report)

@@ -31,6 +31,11 @@ def test_bad(report):
     report("Bad things go", failed=7)
     assert False
 
+def test_two(report):
+    report("One of two", held=True)
+    report("Other of two", held=False)
+    assert False
+
 def test_says_nothing(report):
     assert False
 
@@ -72,12 +77,14 @@ def test_every_promise_is_on_the_page_and_what_came_of_it(tmp_path: Path, worker
         ("| Bad things go", "7 failed", "", "**not held**"),
         ("| Ends well", "", "", "**not held**"),
         ("| Good things \\| stay", "12,034 requests, p99 3.21 ms", "0 failed", "held"),
+        ("| One of two", "", "", "held"),
+        ("| Other of two", "", "", "**not held**"),
         ("| elsewhere", "", "", "**skipped**"),
         ("| never begins", "", "", "**not held**"),
         ("| says nothing", "", "", "**not held**"),
     ]
-    assert "2 of 7 held" in text
-    assert f"7 promises: {page}" in run.stdout
+    assert "3 of 9 held" in text
+    assert f"9 promises: {page}" in run.stdout
 
 
 def test_without_the_option_nothing_is_written(tmp_path: Path) -> None:
