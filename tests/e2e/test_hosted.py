@@ -10,7 +10,6 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -185,40 +184,27 @@ def test_hosts_killed_at_random_lose_no_request(server: Serving, kills: int, lif
     assert load.faults == []
 
 
-def absence_s(server: Serving) -> list[float]:
-    """How long after each death of a host the next was ready, by the times of the log."""
-    times: list[float] = []
-    died: datetime | None = None
-    for event in server.events():
-        at = datetime.fromisoformat(event["timestamp"])
-        if event["event"] == "host_died":
-            died = at
-        elif event["event"] == "host_ready" and died is not None:
-            times.append((at - died).total_seconds())
-            died = None
-    return times
-
-
 @pytest.mark.torture
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("deed", ["hang", "print", "segfault", "exit", "eat", "garbage"])
 def test_a_host_that_died_is_back_within_three_seconds_each_time(server: Serving, deed: str, report: Report) -> None:
     """As often as a model may die of its own making before it is left alone for a while."""
+    away_s: list[float] = []
     with Client(server.port) as client, Load(server.port) as load:
+        assert ask(client, 1.0).json["prediction"] == 2.0
         for i in range(MOST_DEATHS - 1):
-            assert ask(client, float(i)).json["prediction"] == 2.0 * i
             assert ask(client, i + 0.5, deed).status in (500, 504)
-        assert ask(client, 3.0).json["prediction"] == 6.0
-    away_s = absence_s(server)
+            died_s = time.monotonic()
+            assert ask(client, float(i)).json["prediction"] == 2.0 * i
+            away_s.append(time.monotonic() - died_s)
     report(
         f"A hosted model that does this again and again: {deed}",
         bar="back ≤ 3 s after each, of other models 0 failed",
         deaths=len(away_s),
-        longest_until_back_s=max(away_s, default=float("nan")),
+        longest_until_it_answers_s=max(away_s),
         of_other_models_answered=load.answered,
         of_other_models_failed=len(load.faults),
     )
-    assert len(away_s) == MOST_DEATHS - 1
     assert max(away_s) <= 3.0
     assert load.faults == []
 
