@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -188,6 +189,7 @@ def running(
     open_cache: OpenCache = no_cache,
     others: Sequence[Entry] = (),
     gate: Gate | None = None,
+    tls: ssl.SSLContext | None = None,
     **options: Any,
 ) -> Iterator[Running]:
     """Serves ``model``, and ``others`` beside it, with the lane or without it. ``options`` are settings.
@@ -226,7 +228,8 @@ def running(
     config = uvicorn.Config(
         create_app(settings, open_services),
         port=0,
-        http=LaneProtocol if lane else "httptools",
+        http=LaneProtocol if lane or tls is not None else "httptools",
+        ssl_context_factory=None if tls is None else lambda _config, _make: tls,
         loop="uvloop",
         ws="none",
         access_log=False,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -26,9 +27,11 @@ class Answer:
 class Wire:
     """One connection."""
 
-    def __init__(self, port: int, wait_s: float = WAIT_S) -> None:
+    def __init__(self, port: int, wait_s: float = WAIT_S, tls: ssl.SSLContext | None = None) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=wait_s)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_hostname="localhost")
         self._buffer = b""
 
     def __enter__(self) -> Self:

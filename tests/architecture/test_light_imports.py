@@ -9,7 +9,7 @@ import pytest
 
 HEAVY = [
     "sklearn", "scipy", "joblib", "skops", "onnx", "onnxruntime", "skl2onnx", "onnxmltools", "xgboost", "lightgbm",
-    "pandas", "pyarrow", "torch", "ai_edge_litert", "tensorflow", "matplotlib", "redis", "hiredis",
+    "pandas", "pyarrow", "torch", "ai_edge_litert", "tensorflow", "matplotlib", "redis", "hiredis", "cryptography",
     "sqlalchemy", "alembic", "psycopg",
 ]  # fmt: skip
 REPORT = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"

@@ -178,5 +178,5 @@ def started(
 
 def _port_of(server: Serving) -> int | None:
     assert server.process.poll() is None, f"exit code {server.process.returncode}:\n{server.text[-4000:]}"
-    found = re.search(r'"event":"serving".*?"url":"http://127\.0\.0\.1:(\d+)"', server.text)
+    found = re.search(r'"event":"serving".*?"url":"https?://[^/"]+:(\d+)"', server.text)
     return int(found[1]) if found else None
