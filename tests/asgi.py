@@ -111,6 +111,7 @@ class Light:
     started_at: float = field(default_factory=time.time)
     gate: Gate = field(default_factory=open_gate)
     lane: None = None
+    keys: Any = None
     codecs: tuple[Codec, ...] = (JsonCodec(), CsvCodec())
     streams: tuple[StreamFormat, ...] = STREAMS
 

@@ -108,6 +108,7 @@ class Light:
     started_at: float
     lane: Lane | None
     servable: Servable
+    keys: Any = None
     codecs: tuple[Codec, ...] = (JsonCodec(), CsvCodec())
     streams: tuple[StreamFormat, ...] = STREAMS
     gate: Gate = field(default_factory=open_gate)

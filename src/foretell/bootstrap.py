@@ -51,6 +51,7 @@ from foretell.security.certificates import CertificateIdentities
 from foretell.security.gate import Gate
 from foretell.security.openness import stranger
 from foretell.security.unlimited import Unlimited
+from foretell.security.keys.opening import Keys, serve_keys
 from foretell.settings import Settings
 from foretell.sources.local import LocalSource
 from foretell.telemetry.logging import Log, open_log
@@ -77,6 +78,7 @@ class Services:
     log: Log
     started_at: float
     gate: Gate
+    keys: Keys
     lane: Lane | None
     codecs: tuple[Codec, ...] = CODECS
     streams: tuple[StreamFormat, ...] = STREAMS
@@ -92,21 +94,21 @@ class Services:
 async def open_services(settings: Settings) -> AsyncIterator[Services]:
     """Loads the models and gives the services, for as long as the block lasts. SIGHUP rescans meanwhile.
 
-    Raises OperatorError where the models' path or the default model cannot be.
+    Raises OperatorError where the models' path, the default model or the state cannot be.
     """
     log = _open_log(settings)
     hosts = open_hosts(settings)
     try:
-        async with _open_caches(settings) as caches:
+        async with _open_keys(settings) as keys, _open_caches(settings) as caches:
             holder = CatalogHolder(Catalog(settings.default_model))
             reconciler = Reconciler(local_source(settings), open_loader(settings, caches.cache, hosts), holder)
             await reconciler.start()
             ids = Ids()
-            gate = _open_gate(settings)
+            gate = _open_gate(settings, keys)
             lane = _open_lane(settings, holder, log.observer, ids, gate)
             limits = settings.limits
             service = InferenceService(holder, limits.body, limits.max_queue_s, limits.max_streams)
-            services = Services(settings, service, reconciler, log.observer, ids, log, time.time(), gate, lane)
+            services = Services(settings, service, reconciler, log.observer, ids, log, time.time(), gate, keys, lane)
             with _rescan_on_hangup(reconciler), _spared_by_the_collector():
                 try:
                     yield services
@@ -120,11 +122,11 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         log.close()
 
 
-def _open_gate(settings: Settings) -> Gate:
+def _open_gate(settings: Settings, keys: Keys) -> Gate:
     def anonymous(loopback: bool) -> Principal:
-        return stranger(settings.auth.mode, loopback=loopback, closed=False)
+        return stranger(settings.auth.mode, loopback=loopback, closed=keys.closed)
 
-    identities: dict[str, Identities] = {}
+    identities: dict[str, Identities] = {"key": keys.keyring}
     if settings.tls.client_ca is not None:
         identities["certificate"] = CertificateIdentities(settings.tls.grants)
     return Gate(identities, Unlimited(), anonymous, time.time)
@@ -178,6 +180,18 @@ def _open_log(settings: Settings) -> Log:
         max_buffered_lines=log.max_buffered_lines,
         shared=settings.workers > 1,
     )
+
+
+@asynccontextmanager
+async def _open_keys(settings: Settings) -> AsyncIterator[Keys]:
+    """The API keys of the state folder. Raises StateError."""
+    state = settings.state
+    serving = serve_keys(state.place, state.url, state.pepper, closed=settings.auth.mode == "on")
+    keys = await asyncio.to_thread(serving.__enter__)
+    try:
+        yield keys
+    finally:
+        await asyncio.to_thread(serving.__exit__, None, None, None)
 
 
 @asynccontextmanager

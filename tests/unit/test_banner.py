@@ -103,6 +103,7 @@ def test_machines_get_one_event_with_the_same_facts(capsys: pytest.CaptureFixtur
             "default_model": "iris",
             "workers": 1,
             "lane": True,
+            "admin_key": None,
         }
     ]
     assert capsys.readouterr().out == ""
@@ -128,3 +129,11 @@ def test_the_path_of_a_version_is_the_nearest_that_exists(tmp_path: Path, there:
         return
     (tmp_path / there).mkdir(parents=True)
     assert banner(models=tmp_path).path_of(FAILED.ref) == str(tmp_path / str(shown))
+
+
+def test_it_says_where_the_admins_key_lies(capsys: pytest.CaptureFixture[str]) -> None:
+    said = replace(banner(ready("iris")), admin_file=Path("/srv/state/admin.key"))
+    assert "the admin's key is in  /srv/state/admin.key" in drawn(said, capsys)
+    with capture_logs() as logs:
+        said.log()
+    assert logs[0]["admin_key"] == "/srv/state/admin.key"

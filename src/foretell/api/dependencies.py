@@ -11,6 +11,7 @@ from foretell.codecs.stream.base import StreamFormat
 from foretell.core.ids import Ids
 from foretell.inference.service import InferenceService
 from foretell.security.gate import Gate
+from foretell.security.keys.opening import Keys
 from foretell.settings import Settings
 from foretell.telemetry.observer import Observer
 
@@ -44,6 +45,9 @@ class Services(Protocol):
 
     @property
     def gate(self) -> Gate: ...
+
+    @property
+    def keys(self) -> Keys: ...
 
     @property
     def started_at(self) -> float: ...

@@ -33,6 +33,7 @@ def announce(settings: Settings, bound: socket.socket, state: Mapping[str, Any])
         services.lane is not None,
         summary(settings, facts, posture(settings, facts)),
         None if files is None else files.cert,
+        services.keys.admin_file,
     ).show()
 
 
@@ -40,7 +41,8 @@ def announce(settings: Settings, bound: socket.socket, state: Mapping[str, Any])
 class Banner:
     """Who answers, where, how it is secured, and a line to try it with. ``catalog`` is the lifecycle's.
 
-    ``certificate`` is a self-signed one, which a caller has to be told of.
+    ``certificate`` is a self-signed one, which a caller has to be told of; ``admin_file`` is where the admin's key lies,
+    which itself is never shown.
     """
 
     settings: Settings
@@ -49,6 +51,7 @@ class Banner:
     lane: bool
     security: Mapping[str, Any] | None = None
     certificate: Path | None = None
+    admin_file: Path | None = None
 
     def show(self) -> None:
         """To the terminal where there is one, else to the log."""
@@ -68,6 +71,7 @@ class Banner:
             default_model=self.catalog.default_model,
             workers=self.settings.workers,
             lane=self.lane,
+            admin_key=None if self.admin_file is None else str(self.admin_file),
         )
         if self.security is not None:
             _log.info("security", **self.security)
@@ -93,6 +97,8 @@ class Banner:
         if self.security is not None:
             said = ", ".join(f"{name.replace('_', ' ')}: {text}" for name, text in self.security.items())
             console.print(f"[dim]security[/]  {escape(said)}", soft_wrap=True)
+        if self.admin_file is not None:
+            console.print(f"[dim]the admin's key is in[/]  {escape(str(self.admin_file))}", soft_wrap=True)
         console.print()
         console.print(table if table.row_count else "[yellow]no models yet; put one there and send SIGHUP[/]")
         for entry in self._entries(served=False):

@@ -11,7 +11,7 @@ import structlog
 
 from foretell.errors import StateError
 from foretell.security.keys.keyring import Keyring
-from foretell.security.keys.store import KeyStore, Standing
+from foretell.security.keys.store import KeyStore
 
 POLL_S = 0.5
 """How often it looks; a revocation has two seconds to reach every worker."""
@@ -30,7 +30,8 @@ class Following:
         self._store = store
         self._poll_s = poll_s
         self._used_s = used_s
-        self._standing = Standing(0, False)
+        self._revision = 0
+        self._closed = False
         self._one_at_a_time = threading.Lock()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -43,7 +44,7 @@ class Following:
     @property
     def closed(self) -> bool:
         """Whether everybody has to show who they are, because a key was ever made or authentication was ever set."""
-        return self._standing.closed
+        return self._closed
 
     def start(self) -> None:
         """Reads every key, then looks for changes until ``stop``. Raises StateError where they cannot be read."""
@@ -64,10 +65,12 @@ class Following:
         """Takes in what has changed. Raises StateError."""
         with self._one_at_a_time:
             standing = self._store.standing()
-            if standing.revision == self._standing.revision:
+            if standing.revision == self._revision:
                 return
-            self.keyring.apply(self._store.changed_since(self._standing.revision))
-            self._standing = standing
+            # ahead of the keyring, whose generation tells everybody to ask again
+            self._closed = standing.closed
+            self.keyring.apply(self._store.changed_since(self._revision))
+            self._revision = standing.revision
 
     async def refresh(self) -> None:
         """Returns when everything that was written before the call is known, or the database is away.

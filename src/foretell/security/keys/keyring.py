@@ -11,12 +11,9 @@ from dataclasses import dataclass
 from foretell.core.access.api_key import id_of
 from foretell.core.access.credentials import Credential
 from foretell.core.access.principal import Principal, anonymous
-from foretell.errors import Unauthenticated
+from foretell.security.gate import invalid_credential
 from foretell.security.keys.pepper import Pepper
 from foretell.security.keys.record import KeyRecord
-
-REFUSED = "No valid credential was sent. A key or token may be unknown, mistyped, expired or revoked."
-
 
 class Held:
     """A key that may be used until ``ends_s``; ``used_s`` is when it last was."""
@@ -85,7 +82,7 @@ class Keyring:
             await self.refresh()
             found = self.known(credential)
         if found is None:
-            raise Unauthenticated(REFUSED)
+            raise invalid_credential()
         return found
 
     def apply(self, records: Iterable[KeyRecord]) -> None:

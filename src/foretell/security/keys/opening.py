@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from foretell.security.audit import Author
+from foretell.security.keys.following import Following
+from foretell.security.keys.keyring import Keyring
 from foretell.security.keys.pepper import open_pepper
 from foretell.security.keys.store import KeyStore
 from foretell.state.database import open_database
@@ -16,8 +19,48 @@ from foretell.state.folder import prepare, replace_secret
 
 ADMIN_FILE = "admin.key"
 FIRST_START = Author("server:first-start")
+BY_SETTINGS = Author("server:settings")
 
 _log = structlog.get_logger("foretell.keys")
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of a server that runs. ``admin_file`` holds the admin's; None where it was put away."""
+
+    store: KeyStore
+    following: Following
+    admin_file: Path | None
+
+    @property
+    def keyring(self) -> Keyring:
+        """Who stands behind a presented key."""
+        return self.following.keyring
+
+    @property
+    def closed(self) -> bool:
+        """Whether everybody has to show who they are, because a key was ever made or authentication was ever set."""
+        return self.following.closed
+
+
+@contextmanager
+def serve_keys(
+    folder: Path, url: str | None = None, pepper: str | None = None, *, closed: bool = False
+) -> Iterator[Keys]:
+    """The keys for a server, which follow every change while the block lasts. Raises StateError.
+
+    ``closed``: the settings say that everybody has to show who they are; that is remembered for good.
+    """
+    with open_keys(folder, url, pepper) as store:
+        admin_file = ensure_admin(store, folder)
+        if closed:
+            store.close_for_good(BY_SETTINGS)
+        following = Following(store)
+        following.start()
+        try:
+            yield Keys(store, following, admin_file)
+        finally:
+            following.stop()
 
 
 @contextmanager
