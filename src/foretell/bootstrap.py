@@ -49,9 +49,9 @@ from foretell.runtimes.base import LoadOptions, Model
 from foretell.security.base import Identities
 from foretell.security.certificates import CertificateIdentities
 from foretell.security.gate import Gate
+from foretell.security.keys.opening import Keys, serve_keys
 from foretell.security.openness import stranger
 from foretell.security.unlimited import Unlimited
-from foretell.security.keys.opening import Keys, serve_keys
 from foretell.settings import Settings
 from foretell.sources.local import LocalSource
 from foretell.telemetry.logging import Log, open_log

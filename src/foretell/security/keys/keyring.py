@@ -15,6 +15,7 @@ from foretell.security.gate import invalid_credential
 from foretell.security.keys.pepper import Pepper
 from foretell.security.keys.record import KeyRecord
 
+
 class Held:
     """A key that may be used until ``ends_s``; ``used_s`` is when it last was."""
 
