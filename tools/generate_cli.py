@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from foretell.cli.main import COMMANDS, load
+from foretell.cli.main import COMMANDS, GROUPS, load
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "cli.md"
 
@@ -27,12 +28,21 @@ or `FORETELL_DEBUG=1` shows the traceback, too; `foretell --version` the version
 
 def page() -> str:
     """The whole page."""
-    return HEAD + "".join(section(name) for name in COMMANDS)
+    return HEAD + "".join(section(name, command) for name, command in commands())
 
 
-def section(name: str) -> str:
+def commands() -> Iterator[tuple[str, Any]]:
+    """Every command that does something, by what is typed for it."""
+    for name in COMMANDS:
+        command: Any = load(name)
+        if name in GROUPS:
+            yield from ((f"{name} {own}", command.commands[own]) for own in GROUPS[name])
+        else:
+            yield name, command
+
+
+def section(name: str, command: Any) -> str:
     """One command: what it does, and everything it takes."""
-    command = load(name)
     parameters: list[Any] = list(command.params)
     arguments = [p for p in parameters if p.param_type_name == "argument"]
     options = [p for p in parameters if p.param_type_name == "option" and "--help" not in p.opts]

@@ -22,6 +22,8 @@ NARROWED = {
     "scope_missing": (403, "The credential does not have the scope this needs"),
     "credential_unreadable": (401, "The credential is empty or too long"),
     "scheme_unknown": (401, "`Authorization` names another scheme than Bearer"),
+    "invalid_grant": (422, "A key was asked for that cannot be; every fault is named"),
+    "state_unavailable": (503, "What the server remembers cannot be reached; the log says why"),
     "default_model_ambiguous": (400, "Several models and none is the default; the answer lists them"),
     "invalid_parameter": (400, "A query parameter is unknown, repeated, or has a value that cannot be"),
     "invalid_timeout": (400, "`X-Request-Timeout` is no positive number of seconds"),

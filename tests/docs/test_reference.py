@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 import foretell
-from foretell.cli.main import COMMANDS, load
+from foretell.cli.main import GROUPS, load
 from foretell.core.faults import TITLES
 from tests.docs.blocks import ROOT
 from tools import generate_cli, generate_errors
@@ -38,13 +38,18 @@ def test_every_code_is_on_the_page_of_errors() -> None:
     assert not [code for code in sorted(codes) if f"| `{code}` |" not in generate_errors.page()]
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_and_option_says_what_it_does(command: str) -> None:
-    parameters = [p for p in load(command).params if p.name != "help"]
-    assert load(command).help
+@pytest.mark.parametrize("name", [name for name, _ in generate_cli.commands()])
+def test_every_command_and_option_says_what_it_does(name: str) -> None:
+    command = dict(generate_cli.commands())[name]
+    parameters = [p for p in command.params if p.name != "help"]
+    assert command.help
     assert not [p.name for p in parameters if not getattr(p, "help", None)]
 
 
 def test_every_public_name_is_documented() -> None:
     pages = "".join(p.read_text(encoding="utf-8") for p in (ROOT / "docs").rglob("*.md"))
     assert not [name for name in foretell.__all__ if f"foretell.{name}" not in pages]
+
+
+def test_a_group_names_all_its_commands() -> None:
+    assert {name: tuple(load(name).commands) for name in GROUPS} == GROUPS  # type: ignore[union-attr]

@@ -45,6 +45,12 @@ ACCESS: Mapping[str, Access] = {
     "openapi": DOCS,
     "docs": DOCS,
     "docs_asset": DOCS,
+    "admin_keys": ADMIN,
+    "admin_key_create": ADMIN,
+    "admin_key": ADMIN,
+    "admin_key_revoke": ADMIN,
+    "admin_key_rotate": ADMIN,
+    "admin_audit": ADMIN,
 }
 """By the name of a route."""
 

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from foretell.api.access import Table
+from foretell.api.admin.router import admin_paths
 from foretell.api.answers import Answer, document_answer
 from foretell.api.dependencies import STATE, OpenServices, Services
 from foretell.api.docs import docs_asset, docs_page
@@ -56,7 +57,7 @@ class Application(FastAPI):
         self._openapi = OpenApi(settings, version("foretell"))
         self.router.route_class = Route
         install_handlers(self)
-        for path in native_paths(settings.prefix):
+        for path in (*native_paths(settings.prefix), *admin_paths(settings.prefix)):
             self.add_api_route(path.path, path.endpoint, methods=[path.method], name=path.name, response_model=None)
         self.add_api_route(
             f"{settings.prefix}/security", security, name="security", response_model=None, include_in_schema=False

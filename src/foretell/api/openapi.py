@@ -12,6 +12,8 @@ from typing import Any
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute
 
+from foretell.api.admin.operations import OPERATIONS as ADMIN
+from foretell.api.admin.operations import SCHEMAS as ADMIN_SCHEMAS
 from foretell.api.native.operations import Target, components, operation
 from foretell.api.native.schemas import COMPONENTS
 from foretell.codecs.base import Codec
@@ -43,7 +45,7 @@ class OpenApi:
 
     def _make(self, routes: Iterable[BaseRoute], catalog: Catalog, codecs: Sequence[Codec]) -> dict[str, Any]:
         paths: dict[str, dict[str, Any]] = {}
-        schemas = dict(COMPONENTS)
+        schemas = {**COMPONENTS, **ADMIN_SCHEMAS}
         targets = {name: target for name, model in catalog.models.items() if (target := Target.of(model)) is not None}
         for model, target in targets.items():
             schemas |= components(target, self._limits)
@@ -52,7 +54,8 @@ class OpenApi:
                 paths[path] = {"post": operation(name, path, target, codecs, own=True)}
         default = targets.get(catalog.default_model or "")
         for method, path, name in _documented(routes):
-            paths.setdefault(path, {})[method.lower()] = operation(name, path, default, codecs)
+            described = ADMIN.get(name) or operation(name, path, default, codecs)
+            paths.setdefault(path, {})[method.lower()] = described
         return {
             "openapi": "3.1.0",
             "info": {"title": "Foretell", "version": self._version, "description": DESCRIPTION},

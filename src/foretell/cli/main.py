@@ -22,7 +22,11 @@ COMMANDS = {
     "check": "Examine models and say what would keep them from serving.",
     "predict": "Predict the rows of a file, by a running server or straight from a folder.",
     "score": "Score a file of any size, on all cores.",
+    "keys": "Make, show, rotate and revoke API keys.",
+    "audit": "Show who changed keys and access.",
 }
+GROUPS = {"keys": ("create", "list", "show", "rotate", "revoke")}
+"""Those that have commands of their own."""
 
 
 class LazyCommand(TyperCommand):
@@ -32,8 +36,10 @@ class LazyCommand(TyperCommand):
         return load(str(self.name)).make_context(*args, **extra)
 
 
-def load(name: str) -> TyperCommand:
-    """The command itself: the function ``name`` of the module ``foretell.cli.name``."""
+def load(name: str) -> TyperCommand | TyperGroup:
+    """The command itself: the function ``name`` of the module ``foretell.cli.name``, or its group ``app``."""
+    if name in GROUPS:
+        return cast(TyperGroup, typer.main.get_command(import_module(f"foretell.cli.{name}").app))
     app = typer.Typer(add_completion=False, rich_markup_mode="rich")
     app.command(name)(getattr(import_module(f"foretell.cli.{name}"), name))
     return cast(TyperCommand, typer.main.get_command(app))

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from foretell.core.moments import timestamp
+
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
@@ -36,6 +38,20 @@ class Entry:
     target: str
     before: dict[str, Any] | None
     after: dict[str, Any] | None
+
+    def document(self) -> dict[str, Any]:
+        """For people and programs, as JSON."""
+        return {
+            "id": self.id,
+            "at": timestamp(self.at_s),
+            "actor": self.author.actor,
+            "action": self.action,
+            "target": self.target,
+            "before": self.before,
+            "after": self.after,
+            "request_id": self.author.request_id,
+            "address": self.author.address,
+        }
 
 
 class Trail:

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from foretell.core.access.principal import Principal
 from foretell.core.access.rates import Rate
 from foretell.core.access.scopes import SCOPES, Scope
+from foretell.core.moments import timestamp
 
 State = Literal["active", "replaced", "expired", "revoked"]
 COLUMNS = (
@@ -80,16 +81,13 @@ class KeyRecord:
             "scopes": [scope for scope in SCOPES if scope in self.scopes],
             "models": None if self.models is None else sorted(self.models),
             "rates": [str(rate) for rate in self.rates],
-            "created": timestamp(self.created_s),
-            "expires": timestamp(self.expires_s),
-            "revoked": timestamp(self.revoked_s),
-            "last_used": timestamp(self.used_s),
+            "created": _moment(self.created_s),
+            "expires": _moment(self.expires_s),
+            "revoked": _moment(self.revoked_s),
+            "last_used": _moment(self.used_s),
             "replaced_by": self.replaced_by,
         }
 
 
-def timestamp(seconds: float | None) -> str | None:
-    """RFC 3339 in UTC, whole seconds."""
-    from datetime import UTC, datetime
-
-    return None if seconds is None else datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+def _moment(seconds: float | None) -> str | None:
+    return None if seconds is None else timestamp(seconds)

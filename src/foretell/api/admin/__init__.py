@@ -1,0 +1,1 @@
+"""The admin API: keys and the audit trail, for callers with the scope ``admin``."""

@@ -1,0 +1,72 @@
+"""The query parameters of the admin API."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import parse_qsl
+
+from foretell.core.faults import clip
+from foretell.core.identity import closest
+from foretell.core.moments import read_moment
+from foretell.errors import Fault, MalformedRequest
+
+MOST_ENTRIES = 1000
+_ENTRIES = ("since", "before", "limit")
+
+
+class EntriesQuery(NamedTuple):
+    """Entries from ``since_s`` on, older than the entry ``before``, ``limit`` at most."""
+
+    since_s: float = 0.0
+    before: int | None = None
+    limit: int = 100
+
+
+def read_entries_query(query: bytes) -> EntriesQuery:
+    """What of the audit trail is asked for. Raises MalformedRequest, naming every fault."""
+    given = _read(query)
+    faults = []
+    before, limit, since_s = given.get("before"), given.get("limit", "100"), 0.0
+    if before is not None and not (before.isascii() and before.isdigit() and len(before) <= 18):
+        faults.append(_fault("before", "must be the id of an entry", before))
+    if not (limit.isascii() and limit.isdigit() and len(limit) <= 4 and 1 <= int(limit) <= MOST_ENTRIES):
+        faults.append(_fault("limit", f"must be a number from 1 to {MOST_ENTRIES}", limit))
+    try:
+        since_s = read_moment(given.get("since", "1970-01-01"))
+    except ValueError as error:
+        faults.append(_fault("since", str(error), given["since"]))
+    if faults:
+        raise _refused(faults)
+    return EntriesQuery(since_s, None if before is None else int(before), int(limit))
+
+
+def _read(query: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
+    except ValueError:
+        raise _refused([_fault("", "there are too many parameters", "")]) from None
+    faults = []
+    given: dict[str, str] = {}
+    for name, value in pairs:
+        if name not in _ENTRIES:
+            meant = closest(name, _ENTRIES)
+            faults.append(_fault(name, f"is not known here; known are {', '.join(_ENTRIES)}", value, meant))
+        elif name in given:
+            faults.append(_fault(name, "is given twice", value))
+        given[name] = value
+    if faults:
+        raise _refused(faults)
+    return given
+
+
+def _fault(name: str, message: str, value: str, suggestion: str | None = None) -> Fault:
+    return Fault(
+        "invalid_parameter", message, parameter=name[:64], value=clip(value), suggestion=suggestion, readable=False
+    )
+
+
+def _refused(faults: list[Fault]) -> MalformedRequest:
+    first = faults[0]
+    return MalformedRequest(
+        f"The parameter {first.parameter!r} {first.message}.", faults=faults, code="invalid_parameter"
+    )

@@ -1,0 +1,1 @@
+"""What the commands for keys and audit have between them."""
