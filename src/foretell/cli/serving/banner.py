@@ -41,7 +41,7 @@ def announce(settings: Settings, bound: socket.socket, state: Mapping[str, Any])
 class Banner:
     """Who answers, where, how it is secured, and a line to try it with. ``catalog`` is the lifecycle's.
 
-    ``certificate`` is a self-signed one, which a caller has to be told of; ``admin_file`` is where the admin's key lies,
+    ``certificate`` is a self-signed one, which a caller has to be told of; in ``admin_file`` lies the admin's key,
     which itself is never shown.
     """
 
