@@ -168,6 +168,14 @@ def test_curl_with_a_certificate_does_what_the_settings_grant(empty: Path, tmp_p
             assert called(shop, "/api/v1/models") == (0, "200")
             assert called(shop, "/api/v1/security") == (0, "403")
             assert called(ops, "/api/v1/security") == (0, "200")
+        client = trusting(issuer)
+        client.load_cert_chain(*ops.write(files, "caller"))
+        with Wire(server.port, tls=client) as wire:
+            wire.send(get("/api/v1/security"))
+            told = wire.answer().json
+        assert told["bind"] == f"127.0.0.1:{server.port}"
+        assert told["certificate"]["names"] == ["localhost", "127.0.0.1"]
+        assert (told["client_certificates"], told["auth"], told["weakened"]) == ("required", "on", [])
         for nobody in (None, Issuer.make().client("ops"), issuer.server(["ops"])):
             code, status = called(nobody, "/api/v1/models")
             assert code != 0
@@ -236,6 +244,7 @@ def test_a_network_without_tls_is_refused_with_every_way_out(empty: Path, tmp_pa
 def test_what_is_accepted_starts_and_is_told_everywhere(empty: Path, tmp_path: Path) -> None:
     arguments = ["--host", "0.0.0.0", "--accept-risk", "SW03", "--accept-risk", "SW01"]
     with serving(empty, tmp_path / "run", options=arguments, auth__mode="off") as server:
+        assert server.text.count("SECURITY-WEAKENED SW03 ") == 1
         for code in ("SW01", "SW03"):
             assert f"SECURITY-WEAKENED {code} " in server.text
         (said,) = events(server, "security")

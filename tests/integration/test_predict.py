@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 
 from foretell.cli.main import cli
 from foretell.errors import BodyTooLarge, ForetellError, OperatorError, RequestError
+from foretell.security.tls.context import FollowingContext
+from foretell.security.tls.self_signed import make
 from tests.serving import Running, Sum, running
 
 
@@ -67,6 +69,20 @@ def test_a_table_on_demand_with_an_address_from_the_settings(
     monkeypatch.setenv("FORETELL_HOST", "0.0.0.0")
     shown = predict("sum", "--data", rows(folder, "x,y\n1,2\n"), "--output", "table")
     assert [line.split() for line in shown.splitlines()] == [["x", "y", "prediction"], ["1", "2", "12.0"]]
+
+
+def test_the_settings_of_a_self_signed_server_are_enough_to_ask_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORETELL_STATE", str(folder / "state"))
+    monkeypatch.setenv("FORETELL_TLS__SELF_SIGNED", "true")
+    with running(tls=FollowingContext(make(folder / "state", "127.0.0.1"))) as encrypted:
+        monkeypatch.setenv("FORETELL_PORT", str(encrypted.port))
+        data = rows(folder, "x,y\n1,2\n")
+        assert predict("sum", "--data", data, "--output", "csv").endswith("12.0\n")
+        monkeypatch.setenv("FORETELL_TLS__SELF_SIGNED", "false")
+        with pytest.raises(OperatorError, match="does not answer"):
+            predict("sum", "--data", data, "--url", f"https://127.0.0.1:{encrypted.port}")
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "http://127.0.0.1:{}/", "http://127.0.0.1:{}/api/v1"])

@@ -15,7 +15,7 @@ from rich.console import Console
 from foretell.cli.predicting import doors
 from foretell.cli.predicting.answers import CsvOutput, JsonOutput, Output, TableOutput
 from foretell.cli.predicting.doors import Door, Wanted
-from foretell.cli.predicting.place import local_place, server_url
+from foretell.cli.predicting.place import local_place, server_url, trust
 from foretell.cli.predicting.rows import Slice, read
 from foretell.errors import BodyTooLarge, OperatorError
 from foretell.settings import Settings
@@ -51,7 +51,8 @@ def predict(
         settings, name = local_place(settings, model)
         door: AbstractContextManager[Door] = doors.local(settings)
     else:
-        door, name = doors.remote(server_url(settings, url)), model
+        address = server_url(settings, url)
+        door, name = doors.remote(address, trust(settings, address)), model
     shown = _output(output)
     wanted = Wanted(name, version, top_k, probabilities, shown.accept)
     slices = read(data, settings.limits.max_batch_rows, header=header, drop=drop or ())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import ssl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,11 +45,12 @@ class Door(Protocol):
 
 
 @contextmanager
-def remote(url: str) -> Iterator[Door]:
-    """A running server; ``url`` includes the prefix."""
+def remote(url: str, trust: ssl.SSLContext | None = None) -> Iterator[Door]:
+    """A running server; ``url`` includes the prefix, ``trust`` says whose certificates are believed."""
     import httpx2
 
-    with httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
+    verify = True if trust is None else trust
+    with httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=verify) as client:
         yield _Remote(client, url.rstrip("/"))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from foretell.cli.serve import check_path
 from foretell.errors import OperatorError
+from foretell.security.tls.self_signed import made_in
 from foretell.settings import Settings
 
 
@@ -26,11 +28,24 @@ def local_place(settings: Settings, model: str) -> tuple[Settings, str | None]:
     return settings, model
 
 
+def trust(settings: Settings, url: str) -> ssl.SSLContext | None:
+    """Whom a caller of ``url`` believes: what this machine does, or ``SSL_CERT_FILE``, and the self-signed certificate
+    that these settings serve with. None where there is nobody to believe."""
+    if not url.startswith("https:"):
+        return None
+    context = ssl.create_default_context()
+    made = made_in(settings.state.place).cert
+    if settings.tls.self_signed and made.exists():
+        context.load_verify_locations(made)
+    return context
+
+
 def server_url(settings: Settings, url: str | None) -> str:
     """The address of a server with its prefix; by default that of the settings. Raises OperatorError."""
     if url is None:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # compared
-        return f"http://{f'[{host}]' if ':' in host else host}:{settings.port}{settings.prefix}"
+        scheme = "https" if settings.tls.enabled else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}{settings.prefix}"
     parts = urlsplit(url if "://" in url else f"http://{url}")
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise OperatorError(f"'{url}' is no address of a server.", hint="http://127.0.0.1:8000, for instance")
