@@ -186,7 +186,8 @@ def _open_log(settings: Settings) -> Log:
 async def _open_keys(settings: Settings) -> AsyncIterator[Keys]:
     """The API keys of the state folder. Raises StateError."""
     state = settings.state
-    serving = serve_keys(state.place, state.url, state.pepper, closed=settings.auth.mode == "on")
+    closed = settings.auth.mode == "on" or settings.tls.client_ca is not None
+    serving = serve_keys(state.place, state.url, state.pepper, closed=closed)
     keys = await asyncio.to_thread(serving.__enter__)
     try:
         yield keys

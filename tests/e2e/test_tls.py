@@ -215,6 +215,23 @@ def encrypted(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Any:
         yield server
 
 
+def test_with_issuers_of_callers_nothing_is_open_to_who_shows_no_certificate(
+    empty: Path, tmp_path: Path, issuer: Issuer
+) -> None:
+    ca, _ = issuer.write(tmp_path, "ca")
+    arguments = options(issuer.server().write(tmp_path), "--tls-client-ca", ca)
+    with serving(empty, tmp_path / "run", options=arguments, tls__client_certificate="optional") as server:
+        with Wire(server.port, tls=trusting(issuer)) as wire:
+            wire.send(get("/api/v1/models"), get("/health/live"))
+            assert [wire.answer().status for _ in range(2)] == [401, 200]
+        stranger = trusting(issuer)
+        stranger.load_cert_chain(*Issuer.make().client().write(tmp_path, "stranger"))
+        with pytest.raises((ssl.SSLError, EOFError)), Wire(server.port, tls=stranger) as wire:
+            wire.send(get("/health/live"))
+            wire.answer()
+        until(lambda: events(server, "tls_handshakes_failed"), "nobody was told of the stranger")
+
+
 # -- reload ----------------------------------------------------------------------------------------------------------
 
 

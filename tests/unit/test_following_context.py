@@ -13,6 +13,7 @@ from foretell.errors import CertificateUnusable
 from foretell.security.tls import context as contexts
 from foretell.security.tls.context import FollowingContext
 from foretell.security.tls.files import TlsFiles
+from foretell.security.tls.handshakes import Handshakes
 from tests.certificates import Issuer, Pair
 
 
@@ -151,8 +152,8 @@ def test_files_that_change_while_they_are_read_are_left_to_the_next_look(
     first.write(tmp_path)
     real = contexts.open_context
 
-    def slow(given: TlsFiles) -> object:
-        opened = real(given)
+    def slow(given: TlsFiles, handshakes: Handshakes) -> object:
+        opened = real(given, handshakes)
         second.write(tmp_path)
         return opened
 
@@ -206,8 +207,24 @@ def test_a_caller_without_a_certificate_that_holds_is_not_let_in(tmp_path: Path,
     }
     if kind != "none":
         caller.load_cert_chain(*shown[kind]().write(tmp_path, "caller"))
-    with pytest.raises(ssl.SSLError):
-        served(context, caller)
+    with capture_logs() as logs:
+        for _ in range(3):
+            with pytest.raises(ssl.SSLError):
+                served(context, caller)
+    assert events(logs) == ["tls_handshakes_failed"]
+    (reason,) = logs[0]["reasons"]
+    assert (reason == "PEER_DID_NOT_RETURN_A_CERTIFICATE") is (kind == "none")
+
+
+def test_handshakes_that_fail_are_told_once_in_a_while_with_how_many_there_were() -> None:
+    now_s = [0.0]
+    handshakes = Handshakes(lambda: now_s[0])
+    error = ssl.SSLError(1, "no")
+    with capture_logs() as logs:
+        for second in range(25):
+            now_s[0] = float(second)
+            handshakes.failed(error)
+    assert [entry["reasons"] for entry in logs] == [{"unknown": 1}, {"unknown": 10}, {"unknown": 10}]
 
 
 def test_the_last_week_of_a_certificate_is_told_once(tmp_path: Path, issuer: Issuer) -> None:

@@ -10,6 +10,7 @@ import structlog
 
 from foretell.errors import CertificateUnusable
 from foretell.security.tls.files import Leaf, Stamp, TlsFiles, examine
+from foretell.security.tls.handshakes import Handshakes, TellingContext
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secrecy and authenticated encryption only. All that TLS 1.3 has are such."""
@@ -19,10 +20,14 @@ WARN_S = 7 * 86_400
 _log = structlog.get_logger("foretell.tls")
 
 
-def open_context(files: TlsFiles) -> tuple[ssl.SSLContext, Leaf]:
-    """A context made of what the files hold now. Raises CertificateUnusable."""
+def open_context(files: TlsFiles, handshakes: Handshakes | None = None) -> tuple[ssl.SSLContext, Leaf]:
+    """A context made of what the files hold now. ``handshakes`` hears of those that fail.
+
+    Raises CertificateUnusable.
+    """
     leaf = examine(files)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = TellingContext(ssl.PROTOCOL_TLS_SERVER)
+    context.handshakes = handshakes or Handshakes()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
     context.set_ciphers(CIPHERS)
@@ -59,7 +64,8 @@ class FollowingContext(ssl.SSLContext):
         self._lock = threading.Lock()
         self._stamps = files.stamps()
         self._issuers = _issuers(files)
-        self._current, self._leaf = open_context(files)
+        self._handshakes = Handshakes()
+        self._current, self._leaf = open_context(files, self._handshakes)
         self._faulty: tuple[Stamp, ...] | None = None
         self._told = False
         self._warned = False
@@ -97,7 +103,7 @@ class FollowingContext(ssl.SSLContext):
                 return False
 
     def _take_up(self, stamps: tuple[Stamp, ...]) -> bool:
-        context, leaf = open_context(self._files)
+        context, leaf = open_context(self._files, self._handshakes)
         issuers = _issuers(self._files)
         if self._files.stamps() != stamps:
             return False  # changed meanwhile: the next look sees it whole
