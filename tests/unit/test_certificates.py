@@ -35,7 +35,7 @@ def issuer() -> Issuer:
         ({"common": "\u202eevil"}, None),
         ({"common": "shop", "dns": [""]}, None),
         ({"common": "shop", "uris": ["u:" + "x" * 300]}, None),
-        ({"common": "Ünïcode name"}, "Ünïcode name"),
+        ({"common": "Ünïcode Name"}, "ünïcode name"),
     ],
 )
 def test_one_name_counts_and_what_cannot_be_one_is_none(issuer: Issuer, made: dict[str, Any], name: str | None) -> None:
@@ -73,6 +73,14 @@ def test_grants_for_one_name_stand_in_place_of_everybodys() -> None:
     assert grants.of("c") == {"jobs"}
 
 
+def test_a_name_is_the_same_in_any_case_unless_it_is_a_uri() -> None:
+    grants = Grants.parse(["predict", "Old.Example.com=", "spiffe://x/Ops=admin"])
+    assert not grants.of("old.example.com")
+    assert not grants.of("OLD.example.com")
+    assert grants.of("spiffe://x/Ops") == {"admin"}
+    assert grants.of("spiffe://x/ops") == {"predict"}
+
+
 @pytest.mark.parametrize(
     ("entry", "said"), [("predcit", "'predcit' is no scope"), ("a=root", "'root' is no scope"), ("=admin", "no name")]
 )
@@ -80,4 +88,4 @@ def test_grants_that_cannot_be_are_told(entry: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         Grants.parse([entry])
     with pytest.raises(ValueError, match="twice"):
-        Grants.parse(["a=predict", "a=jobs"])
+        Grants.parse(["a=predict", "A=jobs"])

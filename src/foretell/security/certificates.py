@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from foretell.core.access.credentials import Credential
-from foretell.core.access.grants import Grants
+from foretell.core.access.grants import Grants, canonical
 from foretell.core.access.principal import Principal
 from foretell.errors import Unauthenticated
 
@@ -46,6 +46,8 @@ class CertificateIdentities:
 def client_name(der: bytes) -> str | None:
     """What a proved certificate calls its owner: the first URI among its alternative names, else the first DNS name,
     else the first mail address; where it has none of them, its one common name. None where that cannot be one.
+
+    In its canonical form.
     """
     from cryptography import x509
 
@@ -56,8 +58,9 @@ def client_name(der: bytes) -> str | None:
             found = _common(certificate)
     except ValueError:  # whatever its issuer wrote there, it cannot be read
         return None
-    usable = found is not None and 0 < len(found) <= MAX_NAME_CHARS and found.isprintable()
-    return found if usable else None
+    if found is None or not 0 < len(found) <= MAX_NAME_CHARS or not found.isprintable():
+        return None
+    return canonical(found)
 
 
 def _alternative(certificate: Certificate) -> str | None:
@@ -75,8 +78,7 @@ def _alternative(certificate: Certificate) -> str | None:
         return None
     for kind in (UniformResourceIdentifier, DNSName, RFC822Name):
         if values := names.get_values_for_type(kind):
-            # host names and mail domains are the same in any case
-            return values[0] if kind is UniformResourceIdentifier else values[0].lower()
+            return values[0]
     return None
 
 

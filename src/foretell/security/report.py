@@ -48,6 +48,8 @@ def document(settings: Settings, facts: Facts, weaknesses: Sequence[Weakness]) -
 
 
 def _tls(settings: Settings, facts: Facts) -> str:
+    if facts.address is None:
+        return facts.bind
     if not settings.tls.enabled or facts.leaf is None:
         return "off"
     kind = "self-signed" if settings.tls.self_signed else "certificate"

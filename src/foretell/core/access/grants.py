@@ -9,6 +9,12 @@ from typing import cast
 from foretell.core.access.scopes import SCOPES, Scope, unknown_scopes
 
 
+def canonical(name: str) -> str:
+    """The form in which names are compared: host names, mail addresses and common names are the same in any case, URIs
+    are not."""
+    return name if ":" in name else name.lower()
+
+
 @dataclass(frozen=True, slots=True)
 class Grants:
     """``everybody``'s scopes, and those of ``named`` ones, which stand in place of everybody's."""
@@ -26,19 +32,20 @@ class Grants:
         named: dict[str, frozenset[Scope]] = {}
         for entry in entries:
             name, sign, scopes = entry.rpartition("=")
+            name = canonical(name.strip())
             if not sign:
                 everybody += _scopes(entry)
-            elif not name.strip():
+            elif not name:
                 raise ValueError(f"{entry[:64]!r} has no name before the = sign")
-            elif name.strip() in named:
-                raise ValueError(f"{name.strip()[:64]!r} stands there twice; write NAME=SCOPE+SCOPE")
+            elif name in named:
+                raise ValueError(f"{name[:64]!r} stands there twice; write NAME=SCOPE+SCOPE")
             else:
-                named[name.strip()] = frozenset(cast("list[Scope]", _scopes(scopes)))
+                named[name] = frozenset(cast("list[Scope]", _scopes(scopes)))
         return cls(frozenset(cast("list[Scope]", everybody)), named)
 
     def of(self, name: str) -> frozenset[Scope]:
         """What ``name`` may do."""
-        return self.named.get(name, self.everybody)
+        return self.named.get(canonical(name), self.everybody)
 
 
 def _scopes(text: str) -> list[str]:

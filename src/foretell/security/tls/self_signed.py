@@ -50,7 +50,7 @@ def names_of(host: str) -> tuple[str, ...]:
     names = ["localhost", "127.0.0.1", "::1", socket.gethostname().lower()]
     if host not in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
         names.append(host.lower())
-    return tuple(dict.fromkeys(name for name in names if name))
+    return tuple(dict.fromkeys(name for name in names if name and name.isascii()))
 
 
 def _still_does(files: TlsFiles, names: Iterable[str]) -> bool:
