@@ -61,15 +61,16 @@ class SqliteDatabase:
     def open(self) -> None:
         prepare(self._folder)
         keep_private(self.path)
-        if self._version() == schema.HEAD:
-            return
-        with alone(self._folder):
-            version = self._version()
-            if version is None:
-                self._create()
-            elif version != schema.HEAD:
-                with self.write() as connection:
-                    schema.upgrade(connection, str(self.path))
+        if self._version() != schema.HEAD:
+            with alone(self._folder):
+                version = self._version()
+                if version is None:
+                    self._create()
+                elif version != schema.HEAD:
+                    self._upgrade(version)
+        if self.read("PRAGMA journal_mode") != [("wal",)]:  # as in a copy that was put back
+            with self._translated(), contextlib.closing(self._connect(self.path)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
 
     def read(self, sql: str, **values: Any) -> list[Row]:
         with self._lock, self._translated():
@@ -111,11 +112,26 @@ class SqliteDatabase:
             leftover.unlink(missing_ok=True)
         try:
             draft.touch(mode=0o600, exist_ok=False)
-            with self._translated(), contextlib.closing(self._connect(draft, wal=False)) as connection:
+            with self._translated(), contextlib.closing(self._connect(draft)) as connection:
                 connection.executescript(schema.SCRIPT.read_text(encoding="utf-8"))
+                connection.execute("PRAGMA journal_mode = WAL")
             draft.rename(self.path)
         except OSError as error:
             raise disk_fault(error, self.path) from error
+
+    def _upgrade(self, version: str) -> None:
+        """Runs the steps that are missing. What they are about to change is kept whole, as ``foretell.db.VERSION``."""
+        schema.check(version, str(self.path))
+        copy = self.path.with_name(f"{FILE}.{version}")
+        try:
+            copy.unlink(missing_ok=True)
+            copy.touch(mode=0o600)
+        except OSError as error:
+            raise disk_fault(error, copy) from error
+        with self._translated(), contextlib.closing(self._connect(self.path)) as connection:
+            connection.execute("VACUUM INTO ?", (str(copy),))
+        with self.write() as transaction:
+            schema.upgrade(transaction, str(self.path))
 
     def _engine(self) -> Engine:
         if self._writing is None:
@@ -134,7 +150,7 @@ class SqliteDatabase:
 
         return engine
 
-    def _connect(self, path: Path, *, wal: bool = True) -> sqlite3.Connection:
+    def _connect(self, path: Path) -> sqlite3.Connection:
         # never made by being opened: a file that is gone is an error, not a new beginning
         connection = sqlite3.connect(
             f"file:{quote(str(path))}?mode=rw",
@@ -144,8 +160,6 @@ class SqliteDatabase:
             check_same_thread=False,
         )
         try:
-            if wal:
-                connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA foreign_keys = 1")
             # a revocation that was confirmed must survive a power cut; there are few writes
             connection.execute("PRAGMA synchronous = FULL")

@@ -29,37 +29,38 @@ def upgrade(connection: Connection, where: str) -> None:
     """
     from alembic import command
     from alembic.migration import MigrationContext
-    from alembic.script import ScriptDirectory
     from sqlalchemy import inspect
 
-    config = _config(connection)
+    config = _config()
+    config.attributes["connection"] = connection
     with _one_at_a_time:
         found = MigrationContext.configure(connection).get_current_revision()
-        known = {step.revision for step in ScriptDirectory.from_config(config).walk_revisions()}
-        if found is None and "keys" in inspect(connection).get_table_names():
+        if found is not None:
+            check(found, where)
+        elif "keys" in inspect(connection).get_table_names():
             raise StateError(
                 f"{where} has tables that Foretell did not make; they were left as they are.",
                 hint="name another folder by FORETELL_STATE or another database by FORETELL_STATE__URL",
             )
-        if found is not None and found not in known:
-            raise newer(where, found)
         command.upgrade(config, "head")
 
 
-def newer(where: str, found: str) -> StateError:
-    """Why a database whose step is unknown here is not touched."""
-    return StateError(
-        f"{where} was written by a newer Foretell (its schema is {found[:64]!r}, this one knows {HEAD!r}). "
-        "It was left as it is.",
-        hint="install that version or a later one, or name another state folder by FORETELL_STATE",
-    )
+def check(found: str, where: str) -> None:
+    """Raises StateError where the step that a database is at is none of ours."""
+    from alembic.script import ScriptDirectory
+
+    if found not in {step.revision for step in ScriptDirectory.from_config(_config()).walk_revisions()}:
+        raise StateError(
+            f"{where} was written by a newer Foretell (its schema is {found[:64]!r}, this one knows {HEAD!r}). "
+            "It was left as it is.",
+            hint="install that version or a later one, or name another state folder by FORETELL_STATE",
+        )
 
 
-def _config(connection: Connection) -> Config:
+def _config() -> Config:
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(STEPS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
     return config

@@ -64,6 +64,7 @@ class Following:
     def look(self) -> None:
         """Takes in what has changed. Raises StateError."""
         with self._one_at_a_time:
+            self.keyring.prune()
             standing = self._store.standing()
             if standing.revision == self._revision:
                 return

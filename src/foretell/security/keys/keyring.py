@@ -88,23 +88,30 @@ class Keyring:
 
     def apply(self, records: Iterable[KeyRecord]) -> None:
         """Takes in keys that are new or have changed; ``generation`` grows even where there is none."""
-        ring = self._ring
-        held = dict(ring.by_digest)
+        ring, now_s = self._ring, self._clock()
+        # an expired key is soon as if it had never been: even to find it would take another time than to miss it
+        held = {digest: key for digest, key in ring.by_digest.items() if key.ends_s > now_s}
         for record in records:
             before = held.pop(record.digest, None)
-            if record.revoked_s is not None:
-                continue
             ends_s = math.inf if record.expires_s is None else record.expires_s
+            if record.revoked_s is not None or ends_s <= now_s:
+                continue
             held[record.digest] = now = Held(record.id, record.principal, ends_s)
             now.used_s = 0.0 if before is None else before.used_s
         ends = sorted(key.ends_s for key in held.values() if key.ends_s != math.inf)
         # beyond whatever the ring before could have counted up to
         self._ring = _Ring(held, ends, ring.number + len(ring.ends) + 1)
 
+    def prune(self) -> None:
+        """Lets go of keys that have expired. As ``apply``, on one thread at a time."""
+        ends = self._ring.ends
+        if ends and ends[0] <= self._clock():
+            self.apply(())
+
     def used_since(self, moment_s: float) -> dict[str, float]:
         """When keys were last used, by id, for those used after ``moment_s``."""
         return {held.id: held.used_s for held in list(self._ring.by_digest.values()) if held.used_s > moment_s}
 
     def __len__(self) -> int:
-        """How many keys are held, expired ones among them."""
+        """How many keys are held; those that expired a moment ago may be among them."""
         return len(self._ring.by_digest)
