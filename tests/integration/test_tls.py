@@ -24,6 +24,7 @@ from foretell.security.tls.files import TlsFiles
 from foretell.security.unlimited import Unlimited
 from tests.certificates import Issuer, Pair
 from tests.gates import Keys
+from tests.report import Report
 from tests.serving import Running, running
 from tests.wire import Wire, get, post
 
@@ -217,22 +218,19 @@ def test_no_header_makes_a_certificate(serve: Serve, asking: FollowingContext, i
 # -- certificates that change ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("rotations", "requests"),
+    [(5, 400), pytest.param(100, 50_000, marks=[pytest.mark.torture, pytest.mark.timeout(1800)])],
+)
 def test_certificates_change_under_requests_and_none_fails(
-    serve: Serve, context: FollowingContext, issuer: Issuer, tmp_path: Path
-) -> None:
-    rotate(serve, context, issuer, tmp_path, rotations=5, requests=400)
-
-
-@pytest.mark.torture
-@pytest.mark.timeout(1800)
-def test_a_hundred_certificates_under_fifty_thousand_requests_and_none_fails(
-    serve: Serve, context: FollowingContext, issuer: Issuer, tmp_path: Path
-) -> None:
-    rotate(serve, context, issuer, tmp_path, rotations=100, requests=50_000)
-
-
-def rotate(
-    serve: Serve, context: FollowingContext, issuer: Issuer, folder: Path, *, rotations: int, requests: int
+    serve: Serve,
+    context: FollowingContext,
+    issuer: Issuer,
+    tmp_path: Path,
+    report: Report,
+    request: pytest.FixtureRequest,
+    rotations: int,
+    requests: int,
 ) -> None:
     """Four callers, of whom two keep their connection and two take a new one for every few requests.
 
@@ -245,7 +243,7 @@ def rotate(
 
     def bring(request: int) -> None:
         if request in turns:
-            issuer.server().write(folder)
+            issuer.server().write(tmp_path)
             context.look()
 
     with serve(context) as server:
@@ -257,6 +255,14 @@ def rotate(
             caller.start()
         for caller in callers:
             caller.join()
+    way = request.node.callspec.params["serve"]
+    report(
+        f"TLS certificates that change under requests, {'with' if way else 'without'} the lane",
+        bar="0 failures",
+        certificates=len(seen),
+        requests=sum(caller.answered for caller in callers),
+        failures=len(failures),
+    )
     assert not failures, failures[:3]
     assert [caller.answered for caller in callers] == [each] * 4
     assert len(seen) == rotations + 1

@@ -45,6 +45,10 @@ def test_a_good_pair_is_known_by_its_names_end_and_fingerprint(tmp_path: Path, i
     assert leaf.fingerprint.replace(":", "") == hashlib.sha256(pair.der).hexdigest().upper()
 
 
+def test_a_certificate_without_alternative_names_has_none(tmp_path: Path, issuer: Issuer) -> None:
+    assert examine(stored(tmp_path, issuer.issue("localhost"))).names == ()
+
+
 def test_a_key_may_stand_with_its_certificate_before_it_or_behind(tmp_path: Path, issuer: Issuer) -> None:
     pair = issuer.server()
     for content in (pair.pem + pair.key_pem(), pair.key_pem() + pair.pem + issuer.pem):
@@ -176,8 +180,9 @@ def test_a_self_signed_certificate_is_made_anew_for_a_host_it_does_not_name(tmp_
     assert after.fingerprint != before.fingerprint
 
 
-def test_every_address_is_no_name() -> None:
-    assert not {"0.0.0.0", "::"} & {*names_of("0.0.0.0"), *names_of("::")}
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "mäschine"])
+def test_what_no_certificate_can_bear_is_no_name(host: str) -> None:
+    assert host not in names_of(host)
 
 
 def test_a_self_signed_certificate_that_was_damaged_or_ends_is_made_anew(
