@@ -93,6 +93,13 @@ def test_an_unknown_key_is_refused_with_what_was_meant(store: KeyStore) -> None:
         store.revoke("qqqqqqqq", ME)
 
 
+def test_an_id_goes_before_a_name_that_looks_like_it(store: KeyStore) -> None:
+    made, _ = store.create(GRANT, ME)
+    store.create(Grant(made.id, "t", frozenset({"predict"})), ME)
+    assert [key.name for key in store.revoke(made.id, ME)] == ["partner-x"]
+    assert [key.state(0.0) for key in store.all() if key.name == made.id] == ["active"]
+
+
 def test_rotating_keeps_the_old_key_for_the_grace_and_the_grant_for_good(store: KeyStore) -> None:
     clock = Clock()
     store._clock = clock

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -55,7 +56,11 @@ def answering(server: Serving) -> set[int]:
 
 def opened(pid: int) -> set[str]:
     """What a process has open."""
-    return {str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()}
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # it was closed meanwhile
+            found.add(str(entry.readlink()))
+    return found
 
 
 def latest(server: Serving) -> set[Any]:

@@ -197,6 +197,16 @@ def test_a_database_that_is_away_or_full_is_said_without_its_place(
     assert [line["detail"] for line in logs if line["event"] == "state_not_usable"] == [str(error)]
 
 
+def test_a_key_that_was_made_is_told_even_where_the_database_goes_away_after_it(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise StateAway("gone")
+
+    monkeypatch.setattr(type(api.services.keys.store), "standing", fail)
+    assert created(api)["key"]
+
+
 def test_the_document_describes_every_path(api: Api) -> None:
     document = api.client.get("/openapi.json").json()
     admin = {path: sorted(item) for path, item in document["paths"].items() if "/admin/" in path}

@@ -118,7 +118,7 @@ async def _asked(exchange: Exchange, ask: Callable[[KeyStore], _Found]) -> _Foun
 
     def asked() -> _Found:
         found = ask(keys.store)
-        keys.following.look()
+        keys.following.catch_up()
         return found
 
     try:

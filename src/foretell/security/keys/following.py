@@ -38,6 +38,7 @@ class Following:
         self._away = False
         self._written_s = 0.0
         self._coming: asyncio.Task[None] | None = None
+        self._turn = asyncio.Lock()
         self._asked_s = -ASK_S
         self.keyring = Keyring(store.pepper, self.refresh)
 
@@ -82,18 +83,23 @@ class Following:
             self._coming = asyncio.create_task(self._next_look())
         await asyncio.shield(self._coming)
 
+    def catch_up(self) -> None:
+        """Takes in what has changed, as far as the database can be reached."""
+        self._quietly(self.look)
+
     async def _next_look(self) -> None:
-        wait_s = self._asked_s + ASK_S - time.monotonic()
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
-        self._asked_s = time.monotonic()
-        # who comes from here on needs a look that begins later
-        self._coming = None
-        await asyncio.to_thread(self._quietly, self.look)
+        async with self._turn:  # a database that is slow to fail must not take a thread for each look
+            wait_s = self._asked_s + ASK_S - time.monotonic()
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)
+            self._asked_s = time.monotonic()
+            # who comes from here on needs a look that begins later
+            self._coming = None
+            await asyncio.to_thread(self.catch_up)
 
     def _run(self) -> None:
         while not self._stop.wait(self._poll_s):
-            self._quietly(self.look)
+            self.catch_up()
             if time.time() - self._written_s >= self._used_s:
                 self._quietly(self._write_used)
 

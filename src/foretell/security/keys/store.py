@@ -52,7 +52,8 @@ class KeyStore:
 
     def get(self, key: str) -> list[KeyRecord]:
         """The key of an id, or every key of a name, newest first. Raises KeyFault with what may have been meant."""
-        found = self.database.read(SELECT + "WHERE id = :key OR name = :key ORDER BY created_s DESC, id", key=key)
+        by_name = "WHERE name = :key ORDER BY created_s DESC, id"
+        found = self.database.read(SELECT + "WHERE id = :key", key=key) or self.database.read(SELECT + by_name, key=key)
         if found:
             return [KeyRecord.of(row) for row in found]
         names = [str(row[0]) for row in self.database.read("SELECT DISTINCT name FROM keys")]
