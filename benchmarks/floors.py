@@ -108,6 +108,12 @@ FLOORS = (
         10,
         difference("p99_ms", "interference/iris/beside-forest", "interference/iris/alone"),
     ),
+    Floor(
+        "iris with keys and limits / without, 64 connections",
+        ">=",
+        0.75,
+        ratio("per_s", "guard/keys/iris-v1/c64", "guard/open/iris-v1/c64"),
+    ),
     Floor("hosted iris / direct", ">=", 0.4, ratio("per_s", "hosted/iris/hosted/c64", "hosted/iris/direct/c64")),
     Floor(
         "hosted forest / one call each",

@@ -50,6 +50,7 @@ class Load:
     many_headers: bool = False
     content_type: str = "application/json"
     accept: str | None = None
+    key: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ def drive(load: Load, seconds: int, core: int | None) -> Outcome:
         headers = {"Content-Type": load.content_type, **(ORDINARY_HEADERS if load.many_headers else {})}
         if load.accept is not None:
             headers["Accept"] = load.accept
+        if load.key is not None:
+            headers["Authorization"] = f"Bearer {load.key}"
         lines = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items())
         script.write_text(SCRIPT.format(body=body, headers=lines))
         command = ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--latency", "--timeout", "10s"]

@@ -6,6 +6,7 @@ from benchmarks.bench import Scenario
 from benchmarks.scenarios.batches import batches
 from benchmarks.scenarios.cache import cache
 from benchmarks.scenarios.columnar import columnar
+from benchmarks.scenarios.guard import guard
 from benchmarks.scenarios.hosted import hosted, isolation
 from benchmarks.scenarios.idle import memory
 from benchmarks.scenarios.interference import interference
@@ -32,6 +33,7 @@ SCENARIOS: dict[str, Scenario] = {
     "isolation": isolation,
     "overload": overload,
     "cache": cache,
+    "guard": guard,
     "start": start,
     "memory": memory,
 }
