@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from foretell.core.access.credentials import MAX_CREDENTIAL_BYTES, Credential, presented
 from foretell.core.access.decision import Action, Decision, decide
 from foretell.core.access.principal import Principal, anonymous
-from foretell.core.access.rates import PERIODS_S, UNITS, Rate
+from foretell.core.access.rates import MOST, PERIODS_S, UNITS, Rate
 from foretell.core.access.scopes import SCOPES, Scope, unknown_scopes
 from foretell.errors import Unauthenticated
 
@@ -101,13 +101,13 @@ def test_a_rate_is_read_as_people_write_it(text: str, rate: Rate) -> None:
     assert Rate.parse(text) == rate
 
 
-@pytest.mark.parametrize("text", ["", "0/m", "-1/m", "100", "100/", "100/fortnight", "1.5/m", "5 apples/h", "1e9/s"])
+@pytest.mark.parametrize("text", ["", "0/m", "-1/m", "100", "100/", "100/fortnight", "1.5/m", "5 apples/h", "1e9/s", "1000000G/s"])
 def test_what_is_no_rate_says_what_is(text: str) -> None:
     with pytest.raises(ValueError, match="100/m"):
         Rate.parse(text)
 
 
-@given(st.integers(1, 10**11), st.sampled_from(sorted(PERIODS_S.values())), st.sampled_from(UNITS))
+@given(st.integers(1, MOST), st.sampled_from(sorted(PERIODS_S.values())), st.sampled_from(UNITS))
 def test_a_rate_written_is_read_back(count: int, period_s: int, unit: str) -> None:
     rate = Rate(count, period_s, unit)  # type: ignore[arg-type]  # sampled from the units
     assert Rate.parse(str(rate)) == rate
