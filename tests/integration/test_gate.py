@@ -211,8 +211,9 @@ def test_what_is_open_to_strangers(mode: Any, closed: bool, near: int, far: int)
         assert api.client.get("/api/v1/models").status_code == near
         assert ask_from_afar(api, "GET", "/api/v1/models") == far
         assert api.client.get("/api/v1/models", headers=bearer("ft_read")).status_code == 200
-        # a wrong credential is not taken for none
-        assert api.client.get("/api/v1/models", headers=bearer("ft_wrong")).status_code == 401
+        # a credential that nobody knows makes a stranger neither more nor less welcome
+        for wrong in ("ft_wrong", "sk-of-another-service"):
+            assert api.client.get("/api/v1/models", headers=bearer(wrong)).status_code == near
 
 
 class Meter(Unlimited):
@@ -272,3 +273,14 @@ def test_a_credential_in_a_stream_is_charged_for_its_rows() -> None:
         assert api.client.post(path, content=lines, headers=headers).status_code == 200
         assert meter.left == {"requests": 1, "rows": 0}
         problem(api.client.post(path, content=lines, headers=headers), 429, "rate_limited")
+
+
+def test_where_strangers_are_welcome_a_key_is_looked_for_only_for_what_they_may_not() -> None:
+    keys = Keys({}, {"ft_late": key("late", "admin")})
+    with serving(ready("shop v1", Shop()), gate=gate(keys, mode="off")) as api:
+        assert api.client.get("/api/v1/models", headers=bearer("ft_late")).status_code == 200
+        assert keys.asked == []
+        path = "/api/v1/admin/keys"
+        assert api.client.get(path, headers=bearer("ft_late")).status_code != 401
+        assert keys.asked == [b"ft_late"]
+        assert api.client.get(path, headers=bearer("ft_wrong")).status_code == 401

@@ -101,7 +101,9 @@ def test_a_rate_is_read_as_people_write_it(text: str, rate: Rate) -> None:
     assert Rate.parse(text) == rate
 
 
-@pytest.mark.parametrize("text", ["", "0/m", "-1/m", "100", "100/", "100/fortnight", "1.5/m", "5 apples/h", "1e9/s", "1000000G/s"])
+@pytest.mark.parametrize(
+    "text", ["", "0/m", "-1/m", "100", "100/", "100/fortnight", "1.5/m", "5 apples/h", "1e9/s", "1000000G/s"]
+)
 def test_what_is_no_rate_says_what_is(text: str) -> None:
     with pytest.raises(ValueError, match="100/m"):
         Rate.parse(text)

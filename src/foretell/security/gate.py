@@ -59,23 +59,36 @@ class Gate:
         return sum([each.generation for each in self._each])
 
     def recognise(self, credential: Credential | None, *, loopback: bool) -> Principal | None:
-        """The caller, if memory alone can tell; None sends it the ordinary way. Valid while ``generation`` stands."""
-        if credential is None:
-            return self._anonymous(loopback)
-        identities = self._identities.get(credential.kind)
-        principal = None if identities is None else identities.known(credential)
-        return None if principal is None or self.expired(principal) else principal
+        """The caller, if memory alone can tell; None sends it the ordinary way. Valid while ``generation`` stands.
+
+        Where strangers are welcome, a credential that memory does not know makes one neither more nor less so: clients
+        send keys that they were once set up with, and gateways their own.
+        """
+        if credential is not None:
+            identities = self._identities.get(credential.kind)
+            principal = None if identities is None else identities.known(credential)
+            if principal is not None and not self.expired(principal):
+                return principal
+        stranger = self._anonymous(loopback)
+        return stranger if credential is None or stranger.scopes else None
 
     def expired(self, principal: Principal) -> bool:
         """Whether the time of a principal is over."""
         return principal.expires_s is not None and principal.expires_s <= self._clock()
 
-    async def identify(self, credential: Credential | None, address: str, *, loopback: bool) -> Principal:
-        """The caller. Raises Unauthenticated, and RateLimited where it has guessed too often."""
+    async def identify(
+        self, credential: Credential | None, action: Action, address: str, *, loopback: bool
+    ) -> Principal:
+        """The caller, who is looked for further than in memory where that knows nobody who may do ``action``.
+
+        Raises Unauthenticated, and RateLimited where the address has guessed too often.
+        """
         principal = self.recognise(credential, loopback=loopback)
-        if principal is not None:
+        if credential is None or (principal is not None and principal.kind != "anonymous"):
+            return principal or self.nobody
+        if principal is not None and decide(principal, action).allowed:
             return principal
-        if credential is None or credential.kind not in self._identities:
+        if credential.kind not in self._identities:
             raise invalid_credential()
         await self.limiter.suspect(address)
         try:

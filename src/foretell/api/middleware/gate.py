@@ -57,10 +57,10 @@ class GateMiddleware:
         need = _need(asked, loopback or services.settings.auth.public_docs)
         if need == "public":
             return await gate.admit(gate.nobody, Action(need), address)
-        principal = await gate.identify(_credential(scope), address, loopback=loopback)
         model = services.service.catalog.default_model if asked.of_default else asked.model
-        exchange.principal = principal
-        return await gate.admit(principal, Action(need, model), address)
+        action = Action(need, model)
+        exchange.principal = await gate.identify(_credential(scope), action, address, loopback=loopback)
+        return await gate.admit(exchange.principal, action, address)
 
 
 def _need(asked: Asked, docs_open: bool) -> Need:
