@@ -212,19 +212,31 @@ class Forbidden(RequestError):
 
 
 class RateLimited(RequestError):
-    """Used up. ``limit`` and ``remaining`` are requests or rows; in ``reset_s`` whole seconds there is more."""
+    """Used up. ``limit`` and ``remaining`` are requests or rows; in ``reset_s`` whole seconds there is enough again.
+
+    ``never``: waiting does not help, for the request alone is more than the limit.
+    """
 
     code = "rate_limited"
     title = "Too many requests"
     retryable = True
 
     def __init__(
-        self, detail: str, *, limit: int = 0, remaining: int = 0, reset_s: int = 1, code: str | None = None
+        self,
+        detail: str,
+        *,
+        limit: int = 0,
+        remaining: int = 0,
+        reset_s: int = 1,
+        never: bool = False,
+        code: str | None = None,
+        hint: str | None = None,
     ) -> None:
-        super().__init__(detail, code=code)
+        super().__init__(detail, code=code, hint=hint)
         self.limit = limit
         self.remaining = remaining
         self.reset_s = reset_s
+        self.never = never
 
 
 class NotFound(RequestError):

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from foretell.caching.breaker import QUIET_S, Breaker
 from foretell.caching.policy import DEFAULT_TTL_S, CachePolicy, Terms
 from foretell.core.cache import CacheOptions
 from foretell.errors import ManifestError, SettingsError
+from foretell.redis.breaker import QUIET_S, Breaker
 from foretell.settings import Cache, Settings
 
 ON, OFF = CacheOptions(enabled=True, ttl_s=5.0, max_bytes=4096), CacheOptions(enabled=False, ttl_s=5.0)

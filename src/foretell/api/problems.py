@@ -89,7 +89,8 @@ def headers_of(error: RequestError) -> dict[str, str]:
     elif isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="foretell"'
     elif isinstance(error, RateLimited):
-        headers["retry-after"] = str(max(1, error.reset_s))
+        if not error.never:
+            headers["retry-after"] = str(max(1, error.reset_s))
         headers |= rate_headers(error.limit, error.remaining, error.reset_s)
     return headers
 

@@ -17,14 +17,13 @@ from typing import Any
 import structlog
 
 from foretell.caching.base import RemoteFailed
-from foretell.caching.breaker import Breaker
-from foretell.errors import OperatorError
+from foretell.redis.breaker import Breaker
+from foretell.redis.line import CONNECT_S, Line, open_connections
 
 MAX_READS = 4096
 MAX_UNWRITTEN_BYTES = 8 * 1024 * 1024
 BATCH = 32
 RETRY_S = 1.0
-CONNECT_S = 1.0
 WRITE_S = 1.0
 CLOSE_S = 0.5
 REFUSAL_LOG_S = 60.0
@@ -42,12 +41,12 @@ class RedisStore:
     name = "redis"
 
     def __init__(self, url: str, *, budget_s: float, max_value_bytes: int, retry_s: float = RETRY_S) -> None:
-        connections = _connections(url)
+        connections = open_connections(url, "cache.redis_url")
         self._budget_s = budget_s
         self._retry_s = retry_s
         self._max_value_bytes = max_value_bytes
-        self._reader = _Line(connections)
-        self._writer = _Line(connections)
+        self._reader = Line(connections)
+        self._writer = Line(connections)
         self._breaker = Breaker(retry_s)
         self._reads: deque[Read] = deque()
         self._writes: deque[tuple[bytes, bytes, float]] = deque()
@@ -181,78 +180,6 @@ class RedisStore:
         if refusals and now_s - self._refusal_logged_s > REFUSAL_LOG_S:
             self._refusal_logged_s = now_s
             _log.warning("cache_redis_refused", error=type(refusals[0]).__name__, detail="Redis does not take values")
-
-
-class _Line:
-    """One connection, for one task at a time. Whatever goes wrong closes it, so that nothing is left to be read."""
-
-    def __init__(self, connections: Any) -> None:
-        self._connections = connections
-        self._connection: Any = None
-
-    async def connect(self, timeout_s: float) -> None:
-        """Connects anew, and hears from Redis. Raises whatever is in the way."""
-        await self.cut()
-        connection = self._connections.make_connection()
-        try:
-            async with asyncio.timeout(timeout_s):
-                await connection.connect()
-                await connection.send_command("PING", check_health=False)
-                await connection.read_response()
-        except BaseException:
-            await connection.disconnect(nowait=True)
-            raise
-        self._connection = connection
-
-    async def exchange(self, commands: Sequence[tuple[bytes, ...]], timeout_s: float) -> list[Any]:
-        """The replies to the commands, in order; a refusal of one command is its reply.
-
-        Raises TimeoutError, ConnectionError and the like; then the connection is closed.
-        """
-        from redis.exceptions import ResponseError
-
-        connection, replies = self._connection, []
-        if connection is None:
-            raise ConnectionError("not connected")
-        try:
-            async with asyncio.timeout(timeout_s):
-                await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
-                for _ in commands:
-                    try:
-                        replies.append(await connection.read_response(disable_decoding=True))
-                    except ResponseError as refusal:
-                        replies.append(refusal)
-        except BaseException:
-            if self._connection is connection:
-                self._connection = None
-            await connection.disconnect(nowait=True)
-            raise
-        return replies
-
-    async def cut(self) -> None:
-        """Closes the connection, if there is one, without waiting for the other end."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
-
-
-def _connections(url: str) -> Any:
-    """What makes connections to ``url``. Raises OperatorError where it is no address, or the library is not there."""
-    try:
-        from redis.asyncio import ConnectionPool
-    except ModuleNotFoundError:
-        raise OperatorError(
-            "cache.redis_url is set, and the library for Redis is not installed.", hint="pip install 'foretell[redis]'"
-        ) from None
-    try:
-        return ConnectionPool.from_url(
-            url, protocol=2, socket_timeout=None, socket_connect_timeout=CONNECT_S, health_check_interval=0
-        )
-    except ValueError:  # its text may hold a part of the password
-        raise OperatorError(
-            "cache.redis_url is no address of a Redis.",
-            hint="it looks like redis://:password@host:6379/0, rediss:// with TLS, or unix:///path/to/socket",
-        ) from None
 
 
 def _name(key: bytes) -> bytes:

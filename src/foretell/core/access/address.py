@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
 
 End = Sequence[Any] | None
@@ -25,3 +25,16 @@ def is_loopback(host: str) -> bool:
         return True
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return (mapped or address).is_loopback
+
+
+@lru_cache(1024)
+def network_of(host: str) -> str:
+    """Whose address it is: an IPv4 address alone, of IPv6 the /64, which is what one household or machine is given."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    if mapped is not None or not isinstance(address, IPv6Address):
+        return str(mapped or address)
+    return str(ip_network((int(address) >> 64 << 64, 64)))

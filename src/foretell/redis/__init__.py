@@ -1,0 +1,1 @@
+"""How we speak to a Redis: on terms under which it can do no harm."""
