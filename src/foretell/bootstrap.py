@@ -44,14 +44,14 @@ from foretell.inference.service import InferenceService
 from foretell.lifecycle.catalog import Catalog, CatalogHolder
 from foretell.lifecycle.loader import Loader, OpenCache, no_cache
 from foretell.lifecycle.reconciler import Reconciler
+from foretell.limiting import open_limiter
 from foretell.runtimes import registry
 from foretell.runtimes.base import LoadOptions, Model
-from foretell.security.base import Identities
+from foretell.security.base import Identities, Limiter
 from foretell.security.certificates import CertificateIdentities
 from foretell.security.gate import Gate
 from foretell.security.keys.opening import Keys, serve_keys
 from foretell.security.openness import stranger
-from foretell.security.unlimited import Unlimited
 from foretell.settings import Settings
 from foretell.sources.local import LocalSource
 from foretell.telemetry.logging import Log, open_log
@@ -99,12 +99,16 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     log = _open_log(settings)
     hosts = open_hosts(settings)
     try:
-        async with _open_keys(settings) as keys, _open_caches(settings) as caches:
+        async with (
+            _open_keys(settings) as keys,
+            _open_caches(settings) as caches,
+            open_limiter(settings) as limiter,
+        ):
             holder = CatalogHolder(Catalog(settings.default_model))
             reconciler = Reconciler(local_source(settings), open_loader(settings, caches.cache, hosts), holder)
             await reconciler.start()
             ids = Ids()
-            gate = _open_gate(settings, keys)
+            gate = _open_gate(settings, keys, limiter)
             lane = _open_lane(settings, holder, log.observer, ids, gate)
             limits = settings.limits
             service = InferenceService(holder, limits.body, limits.max_queue_s, limits.max_streams)
@@ -122,14 +126,14 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         log.close()
 
 
-def _open_gate(settings: Settings, keys: Keys) -> Gate:
+def _open_gate(settings: Settings, keys: Keys, limiter: Limiter) -> Gate:
     def anonymous(loopback: bool) -> Principal:
         return stranger(settings.auth.mode, loopback=loopback, closed=keys.closed)
 
     identities: dict[str, Identities] = {"key": keys.keyring}
     if settings.tls.client_ca is not None:
         identities["certificate"] = CertificateIdentities(settings.tls.grants)
-    return Gate(identities, Unlimited(), anonymous, time.time)
+    return Gate(identities, limiter, anonymous, time.time)
 
 
 def local_source(settings: Settings) -> LocalSource:

@@ -1,6 +1,6 @@
 """The settings: one frozen tree. With ``foretell.settings_reading``, the only reader of environment, ``.env`` and
-``foretell.toml``. Its groups stand in ``foretell.settings_groups``, ``foretell.settings_guard`` and
-``foretell.settings_tls``.
+``foretell.toml``. Its groups stand in ``foretell.settings_groups``, ``foretell.settings_guard``,
+``foretell.settings_rates`` and ``foretell.settings_tls``.
 
 What is said in several places is taken from the first of: command line, environment, ``.env``, ``foretell.toml``,
 default. Whatever cannot be used is a SettingsError that lists every fault with the place it stands in.
@@ -21,6 +21,7 @@ from foretell.core.weaknesses import ACCEPTABLE
 from foretell.errors import SettingsError
 from foretell.settings_groups import Cache, Docs, Errors, Execution, Group, Limits, Log, Trust, names_of_models
 from foretell.settings_guard import Auth, State
+from foretell.settings_rates import Rates
 from foretell.settings_reading import RESOLVED, SHOWN_CHARS, Reading, nested
 from foretell.settings_tls import Tls
 
@@ -33,6 +34,7 @@ __all__ = [
     "Group",
     "Limits",
     "Log",
+    "Rates",
     "Settings",
     "State",
     "Tls",
@@ -40,7 +42,7 @@ __all__ = [
     "leaves",
 ]
 
-_HIDDEN = frozenset({"cache.secret", "cache.redis_url", "state.url", "state.pepper"})
+_HIDDEN = frozenset({"cache.secret", "cache.redis_url", "state.url", "state.pepper", "rates.redis_url"})
 
 
 class Settings(Group):
@@ -74,6 +76,7 @@ class Settings(Group):
     auth: Auth = Auth()
     docs: Docs = Docs()
     state: State = State()
+    rates: Rates = Rates()
     tls: Tls = Tls()
     accept_risk: tuple[str, ...] = Field(
         default=(),

@@ -22,7 +22,7 @@ from foretell.security.limits.redis import RedisCounters
 from foretell.security.unlimited import Unlimited
 from tests.redis_server import RedisServer, redis_server
 
-FAILURES = Rate.parse("10/m")
+FAILURES = (Rate.parse("10/m"),)
 WORKERS = 3
 Opened = list[SharedLimiter]
 
@@ -61,7 +61,7 @@ async def opened(folder: Path, url: str | None, policy: Policy) -> AsyncIterator
         for counters in far:
             await counters.open()
             assert counters.available
-    counters_of: list[Any] = [*(far or [file.counters for file in files])]
+    counters_of: list[Any] = list(far) if far else [file.counters for file in files]
     limiters = [
         SharedLimiter(policy, counters, file.counters, FAILURES, ahead=bool(far))
         for counters, file in zip(counters_of, files, strict=True)

@@ -22,7 +22,7 @@ from foretell.security.limits import file as file_module
 from foretell.security.limits import local as local_module
 from foretell.security.limits.buckets import Bucket, Policy
 from foretell.security.limits.counters import Amount, Granted, Refused
-from foretell.security.limits.file import FILE, CounterFile, open_counters
+from foretell.security.limits.file import FILE, CounterFile, HostCounters
 from foretell.security.limits.limiter import SharedLimiter
 from foretell.security.limits.local import HELD_S, NAMED_SLOTS, LocalCounters, alone
 from foretell.security.limits.purse import Purse
@@ -275,8 +275,10 @@ def test_the_file_is_of_this_user_alone_and_has_its_room_on_the_disk(tmp_path: P
 def test_without_a_file_each_worker_holds_its_part(tmp_path: Path) -> None:
     (tmp_path / "state").write_text("a file where the folder should be")
     with structlog.testing.capture_logs() as lines:
-        counters, file = open_counters(tmp_path / "state", 4)
-    assert file is None
+        host = HostCounters(tmp_path / "state", 4)
+        assert not lines, "nothing is opened before it is needed"
+        counters = host.counters
+    assert host.file is None
     assert [line["event"] for line in lines] == ["limits_not_shared"]
     bucket = Bucket("key", "x", Rate(100, 60))
     assert sum(isinstance(counters.take([bucket], ONE, ONE), Granted) for _ in range(200)) == 25
@@ -342,7 +344,7 @@ def test_strangers_are_counted_by_address_but_for_this_machine(address: str, cou
 
 def limiter(policy: Policy, clock: Clock, failures: str | None = "10/m") -> SharedLimiter:
     counters = alone(1, clock)
-    return SharedLimiter(policy, counters, counters, Rate.parse(failures) if failures else None)
+    return SharedLimiter(policy, counters, counters, rates(failures) if failures else ())
 
 
 def test_a_caller_spends_its_limit_and_is_told_which_one_it_was() -> None:

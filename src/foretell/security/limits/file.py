@@ -8,13 +8,15 @@ import mmap
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import structlog
 
 from foretell.errors import StateError
-from foretell.security.limits.local import WORDS, LocalCounters, alone
+from foretell.security.limits.buckets import Bucket
+from foretell.security.limits.counters import Amount, Granted, Mark, Refused
+from foretell.security.limits.local import HELD_S, WORDS, LocalCounters, alone
 from foretell.state.folder import keep_private, prepare
 
 FILE = "limits-1.counters"
@@ -111,12 +113,69 @@ def _boot() -> int:
         return 0
 
 
-def open_counters(folder: Path, workers: int) -> tuple[LocalCounters, CounterFile | None]:
-    """The counters of this host. Where there can be no file each process holds its part of every limit."""
-    try:
-        file = CounterFile(folder, workers)
-    except (OSError, StateError) as error:
-        detail = error.detail if isinstance(error, StateError) else f"{folder / FILE}: {error.strerror}"
-        _log.warning("limits_not_shared", detail=detail, hint=f"each of {workers} workers holds its part of the limits")
-        return alone(workers), None
-    return file.counters, file
+class HostCounters:
+    """The counters of this host, opened when they are first needed: most servers limit nobody.
+
+    Where there can be no file each process holds its part of every limit.
+    """
+
+    held_s = HELD_S
+
+    def __init__(self, folder: Path, workers: int) -> None:
+        self._folder = folder
+        self._workers = workers
+        self._file: CounterFile | None = None
+        self._counters: LocalCounters | None = None
+
+    @property
+    def counters(self) -> LocalCounters:
+        """What counts."""
+        if self._counters is None:
+            self._counters = self._open()
+        return self._counters
+
+    @property
+    def file(self) -> CounterFile | None:
+        """The file, where one was needed and could be had."""
+        return self._file
+
+    def take(self, buckets: Sequence[Bucket], need: Amount, want: Amount) -> Granted | Refused:
+        """See ``Counters``."""
+        return self.counters.take(buckets, need, want)
+
+    async def ask(self, buckets: Sequence[Bucket], need: Amount, want: Amount) -> Granted | Refused:
+        """See ``Counters``."""
+        return self.counters.take(buckets, need, want)
+
+    def give(self, buckets: Sequence[Bucket], amount: Amount, mark: Mark) -> None:
+        """See ``Counters``."""
+        self.counters.give(buckets, amount, mark)
+
+    def count(self, bucket: Bucket) -> None:
+        """See ``LocalCounters``."""
+        self.counters.count(bucket)
+
+    def full(self, bucket: Bucket) -> Refused | None:
+        """See ``LocalCounters``."""
+        return self.counters.full(bucket)
+
+    def sync(self) -> None:
+        """Puts the file onto the disk, if there is one; for a thread."""
+        if self._file is not None:
+            self._file.sync()
+
+    def close(self) -> None:
+        """Gives the file back."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> LocalCounters:
+        try:
+            self._file = CounterFile(self._folder, self._workers)
+        except (OSError, StateError) as error:
+            detail = error.detail if isinstance(error, StateError) else f"{self._folder / FILE}: {error.strerror}"
+            hint = f"each of {self._workers} workers holds its part of the limits"
+            _log.warning("limits_not_shared", detail=detail, hint=hint)
+            return alone(self._workers)
+        return self._file.counters

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from foretell.core.access.address import is_loopback, network_of
 from foretell.core.access.principal import Principal
 from foretell.core.access.rates import Rate
 from foretell.security.limits.buckets import Bucket, Policy
 from foretell.security.limits.counters import Amount, Counters, Granted, Refused
+from foretell.security.limits.file import HostCounters
 from foretell.security.limits.local import LocalCounters
 from foretell.security.limits.purse import Purse
 from foretell.security.limits.refusal import never, rate_limited
@@ -19,11 +21,18 @@ MAX_PURSES = 16_384
 class SharedLimiter:
     """A ``Limiter``. All methods are called from the event loop's thread.
 
-    ``host`` counts wrong credentials (``failures`` of them each address may present), whatever counts the rest.
+    ``counters`` count, ``ahead`` where they are far away; ``host`` counts wrong credentials, of which each address may
+    present as many as ``failures`` say.
     """
 
     def __init__(
-        self, policy: Policy, counters: Counters, host: LocalCounters, failures: Rate | None, *, ahead: bool = False
+        self,
+        policy: Policy,
+        counters: Counters,
+        host: LocalCounters | HostCounters,
+        failures: Sequence[Rate] = (),
+        *,
+        ahead: bool = False,
     ) -> None:
         self._policy = policy
         self._counters = counters
@@ -76,16 +85,15 @@ class SharedLimiter:
 
     async def suspect(self, address: str) -> None:
         """See ``Limiter``. Nobody guesses from this machine."""
-        failures = self._failures_of(address)
-        found = None if failures is None else self._host.full(failures)
-        if found is not None:
-            raise rate_limited(found)
+        for bucket in self._failures_of(address):
+            found = self._host.full(bucket)
+            if found is not None:
+                raise rate_limited(found)
 
     def failed(self, address: str) -> None:
         """See ``Limiter``."""
-        failures = self._failures_of(address)
-        if failures is not None:
-            self._host.count(failures)
+        for bucket in self._failures_of(address):
+            self._host.count(bucket)
 
     async def close(self) -> None:
         """Gives back everything that was not spent."""
@@ -178,7 +186,7 @@ class SharedLimiter:
 
     # -- wrong credentials --
 
-    def _failures_of(self, address: str) -> Bucket | None:
-        if self._failures is None or is_loopback(address):
-            return None
-        return Bucket("failures", network_of(address), self._failures)
+    def _failures_of(self, address: str) -> list[Bucket]:
+        if is_loopback(address):
+            return []
+        return [Bucket("failures", network_of(address), rate) for rate in self._failures]

@@ -208,7 +208,7 @@ class RedisCounters:
                     self._log_away(error)
                 delay_s = self._retry_s
             else:
-                self._learn(hosts)
+                self._learn(max(hosts, self._hosts))  # the others may be about to connect, too
                 self._breaker.succeeded()
                 self._log_back()
                 self._begin("beat", self._beat_on)
