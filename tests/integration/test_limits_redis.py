@@ -89,7 +89,7 @@ def test_hosts_count_together_and_each_holds_its_share_when_redis_is_gone(
             assert sum(counts) == 100
             server.kill()
             counts = await asyncio.gather(admitted(one, mine, 300), admitted(other, theirs, 300))
-            assert counts == [50, 50]
+            assert list(counts) == [50, 50]
             assert not one.available
             server.start()  # empty
             await until(lambda: one.available and other.available)
