@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from foretell.settings import leaves
+from foretell.settings import SECRETS, leaves
 from foretell.settings_reading import FALLBACKS, variable
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "settings.md"
@@ -42,6 +42,10 @@ format = "json"
 `MODEL_PATH`, `HOST` and `PORT` are read where neither the environment nor `.env` has the name with `FORETELL_`.
 The variables that Kubernetes sets for a Service called `foretell` are passed over.
 
+A secret, so marked below, may stand in a file of its own: `FORETELL_CACHE__SECRET_FILE=/run/secrets/cache`, or
+`cache.secret_file` in `foretell.toml`. The file is UTF-8 text of at most 64 KiB, the line's end behind it does not
+count, and only the user that serves should be able to read it: [secrets](../how-to/secrets.md).
+
 `FORETELL_DEBUG=1` shows the traceback of an error of the command line.
 
 | key | variable | default | what |
@@ -55,7 +59,8 @@ def page() -> str:
     rows = []
     for key, field in leaves():
         names = f"`{variable(key)}`" + (f", `{fallbacks[key]}`" if key in fallbacks else "")
-        rows.append(f"| `{key}` | {names} | {_default(field.default)} | {field.description}{_bounds(field)} |\n")
+        what = f"{field.description}{_bounds(field)}{' **Secret.**' if key in SECRETS else ''}"
+        rows.append(f"| `{key}` | {names} | {_default(field.default)} | {what} |\n")
     return HEAD + "".join(rows)
 
 

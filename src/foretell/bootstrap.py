@@ -47,6 +47,7 @@ from foretell.lifecycle.reconciler import Reconciler
 from foretell.limiting import open_limiter
 from foretell.runtimes import registry
 from foretell.runtimes.base import LoadOptions, Model
+from foretell.security import core_dumps
 from foretell.security.base import Identities, Limiter
 from foretell.security.certificates import CertificateIdentities
 from foretell.security.gate import Gate
@@ -96,6 +97,8 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
     Raises OperatorError where the models' path, the default model or the state cannot be.
     """
+    if not settings.core_dumps:
+        core_dumps.forbid()
     log = _open_log(settings)
     hosts = open_hosts(settings)
     try:

@@ -8,6 +8,7 @@ default. Whatever cannot be used is a SettingsError that lists every fault with 
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -22,10 +23,12 @@ from foretell.errors import SettingsError
 from foretell.settings_groups import Cache, Docs, Errors, Execution, Group, Limits, Log, Trust, names_of_models
 from foretell.settings_guard import Auth, State
 from foretell.settings_rates import Rates
-from foretell.settings_reading import RESOLVED, SHOWN_CHARS, Reading, nested
+from foretell.settings_reading import SHOWN_CHARS, Reading, nested
+from foretell.settings_secrets import readable_by_all
 from foretell.settings_tls import Tls
 
 __all__ = [
+    "SECRETS",
     "Auth",
     "Cache",
     "Docs",
@@ -41,8 +44,6 @@ __all__ = [
     "Trust",
     "leaves",
 ]
-
-_HIDDEN = frozenset({"cache.secret", "cache.redis_url", "state.url", "state.pepper", "rates.redis_url"})
 
 
 class Settings(Group):
@@ -84,7 +85,13 @@ class Settings(Group):
         "accepted here: [TLS](../how-to/tls.md#what-refuses-to-start).",
     )
 
+    core_dumps: bool = Field(
+        default=False,
+        description="Whether a crash may leave a core dump. One holds keys and callers' values.",
+    )
+
     _sources: dict[str, str] = PrivateAttr(default_factory=dict)
+    _places: dict[str, Path] = PrivateAttr(default_factory=dict)
 
     @field_validator("prefix")
     @classmethod
@@ -137,9 +144,7 @@ class Settings(Group):
         """
         environ = os.environ if environ is None else environ
         directory = Path.cwd() if directory is None else directory
-        if RESOLVED in environ and not options:
-            return cls._from_export(environ[RESOLVED])
-        reading = Reading((key for key, _ in leaves()), environ, directory)
+        reading = Reading((key for key, _ in leaves()), environ, directory, secrets=SECRETS)
         for key, value in (options or {}).items():
             reading.option(key, value)
         return cls._validated(reading)
@@ -155,21 +160,27 @@ class Settings(Group):
         if faults or settings is None:
             raise SettingsError(_listing(faults), hint="every setting is described in docs/reference/settings.md")
         settings._sources.update(reading.sources)
+        settings._places.update(reading.places)
         return settings
 
     @classmethod
-    def _from_export(cls, document: str) -> Self:
-        try:
-            return cls.model_validate_json(document)
-        except ValidationError as error:
-            raise SettingsError(f"{RESOLVED} is set by Foretell for its own workers; unset it ({error})") from error
+    def from_export(cls, document: str) -> Self:
+        """The tree that ``export`` wrote. Raises ValueError."""
+        told = json.loads(document)
+        settings = cls.model_validate(told["settings"])
+        settings._places.update({key: Path(path) for key, path in told["places"].items()})
+        return settings
 
     def source_of(self, key: str) -> str:
         """Where the value of a dotted key comes from, for people: ``--port``, ``FORETELL_PORT``, ``default`` ..."""
         return self._sources.get(key, "default")
 
-    def export(self) -> dict[str, str]:
-        """Environment under which another process's ``Settings.load()`` gives this very tree, in any directory."""
+    def readable_secrets(self) -> list[str]:
+        """The keys of secrets that stand in a file which every user of this machine can read."""
+        return sorted(key for key, path in self._places.items() if readable_by_all(path))
+
+    def export(self) -> str:
+        """A document from which another process makes this very tree, in any directory. It holds every secret."""
         models = None if self.models is None else self.models.absolute()
         path = None if self.log.path is None else self.log.path.absolute()
         log = self.log.model_copy(update={"path": path})
@@ -177,7 +188,9 @@ class Settings(Group):
         folder = None if self.state.folder is None else self.state.place
         state = self.state.model_copy(update={"folder": folder})
         resolved = {"models": models, "log": log, "cache": cache, "state": state, "tls": self.tls.absolute()}
-        return {RESOLVED: self.model_copy(update=resolved).model_dump_json()}
+        tree = self.model_copy(update=resolved).model_dump(mode="json")
+        places = {key: str(path.absolute()) for key, path in self._places.items()}
+        return json.dumps({"settings": tree, "places": places})
 
 
 def leaves(group: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -189,6 +202,10 @@ def leaves(group: type[BaseModel] = Settings, prefix: str = "") -> Iterator[tupl
             yield prefix + name, field
 
 
+SECRETS = frozenset(key for key, field in leaves() if not field.repr)
+"""The settings that nothing shows: those whose fields say ``repr=False``. Each may stand in a file of its own."""
+
+
 def _value_faults(error: ValidationError, reading: Reading) -> Iterator[str]:
     for fault in error.errors(include_url=False, include_context=False):
         key = ".".join(str(part) for part in fault["loc"])
@@ -196,7 +213,7 @@ def _value_faults(error: ValidationError, reading: Reading) -> Iterator[str]:
         if not key:
             yield message
             continue
-        shown = "(hidden)" if key in _HIDDEN else str(reading.values.get(key))
+        shown = "(hidden)" if key in SECRETS else str(reading.values.get(key))
         shown = shown if len(shown) <= SHOWN_CHARS else shown[:SHOWN_CHARS] + "…"
         yield f"{reading.sources.get(key, key)}: '{shown}' {message}"
 

@@ -18,7 +18,9 @@ _OWN_SECRET = secrets.token_hex(32)
 class Group(BaseModel):
     """Settings that belong together: frozen, unknown keys refused, no infinities."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True, hide_input_in_errors=True
+    )
 
 
 class Limits(Group):
@@ -182,6 +184,7 @@ class Cache(Group):
         default=None,
         min_length=1,
         max_length=4096,
+        repr=False,
         description="A Redis in which workers and machines share answers, such as `redis://:password@host:6379/0`.",
     )
     redis_timeout_ms: float = Field(
@@ -191,6 +194,7 @@ class Cache(Group):
         default=None,
         min_length=16,
         max_length=1024,
+        repr=False,
         description="Signs what is put into Redis. "
         "Machines that share answers need the same; else each start makes its own.",
     )

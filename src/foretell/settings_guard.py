@@ -34,6 +34,7 @@ class State(Group):
         default=None,
         min_length=1,
         max_length=4096,
+        repr=False,
         description="A PostgreSQL that servers on several hosts share in place of the file in `state.folder`, such as "
         "`postgresql://foretell:password@host/foretell`.",
     )
@@ -41,6 +42,7 @@ class State(Group):
         default=None,
         min_length=32,
         max_length=1024,
+        repr=False,
         description="What the digests of keys are made with, the same on every host that shares `state.url`; else each "
         "state folder has its own.",
     )

@@ -40,6 +40,7 @@ class Rates(Group):
         default=None,
         min_length=1,
         max_length=4096,
+        repr=False,
         description="A Redis in which several hosts count together, such as `redis://:password@host:6379/0`.",
     )
     redis_timeout_ms: float = Field(

@@ -469,7 +469,7 @@ def test_a_busy_server_is_asked_again(server: Running, folder: Path, monkeypatch
 
 
 def test_a_process_that_dies_is_named_by_how_it_ended(folder: Path) -> None:
-    broken = LocalAnswerer({"job": {}}, {**os.environ, "FORETELL_RESOLVED_SETTINGS": "{"})
+    broken = LocalAnswerer({"job": {}}, os.environ)
     part = parts.Part(0, 0, 1)
     with pytest.raises(Exception, match="ended with exit code 1"):
         broken.score(part, folder / "part")

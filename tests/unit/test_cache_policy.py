@@ -86,11 +86,11 @@ def test_neither_secret_nor_address_stands_in_a_fault() -> None:
 
 def test_workers_sign_with_the_secret_of_the_process_that_started_them() -> None:
     started = Settings(cache=Cache(redis_url="redis://127.0.0.1"))
-    worker = Settings.load(environ=started.export())
+    worker = Settings.from_export(started.export())
     assert worker.cache.secret == worker.cache.signing == started.cache.signing
     assert len(started.cache.signing) >= 32
     own = Settings(cache=Cache(redis_url="redis://127.0.0.1", secret="one of our own, long"))
-    assert Settings.load(environ=own.export()).cache.signing == "one of our own, long"
+    assert Settings.from_export(own.export()).cache.signing == "one of our own, long"
 
 
 # -- the breaker -------------------------------------------------------------------------------------------------------

@@ -124,9 +124,10 @@ def test_workers_get_the_settings_of_the_command_line_and_thread_counts(
     monkeypatch.setenv("MKL_NUM_THREADS", "7")
     monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
     code = (
-        f"{READY}from foretell.settings import Settings;"
+        f"{READY}from foretell.settings import Settings; from foretell.settings_secrets import take_over;"
+        "settings = Settings.from_export(take_over(int(os.environ.pop('FORETELL_SETTINGS_DESCRIPTOR'))));"
         "names = ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS');"
-        "text = ' '.join([str(Settings.load().port), *map(os.environ.get, names)]);"
+        "text = ' '.join([str(settings.port), *map(os.environ.get, names)]);"
         "open(sys.argv[4], 'w').write(text); time.sleep(60)"
     )
     settings = Settings.load({"port": 1234, "execution.threads": 3}, environ={}, directory=running.notes.parent)

@@ -12,6 +12,7 @@ import typer
 
 from foretell.cli.serving.hosting import meeting_place, supervising
 from foretell.errors import OperatorError, PathMissing
+from foretell.security import core_dumps
 from foretell.settings import Settings
 
 
@@ -77,6 +78,8 @@ def serve(
     }
     settings = Settings.load(options)
     check_path(settings)
+    if not settings.core_dumps:
+        core_dumps.forbid()
     # nothing has been looked for yet, so a rescan that is asked for now is none that would be missed
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if settings.reload:

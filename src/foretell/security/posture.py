@@ -33,6 +33,7 @@ class Facts:
     port             its port
     root             whether the process runs as the superuser
     key_readable     whether every user of this machine can read the private key
+    secrets_readable the settings that are secrets and stand in a file which every user of this machine can read
     models_writable  whether the process, not being root, may change the models it serves
     leaf             the certificate in use
     """
@@ -41,6 +42,7 @@ class Facts:
     port: int = 0
     root: bool = False
     key_readable: bool = False
+    secrets_readable: tuple[str, ...] = ()
     models_writable: bool = False
     leaf: Leaf | None = None
 
@@ -168,6 +170,20 @@ def _anywhere(settings: Settings, facts: Facts) -> Iterator[Weakness]:
             "tls.key=world-readable",
             "Every user of this machine can read the private key.",
             "chmod 600.",
+        )
+    if facts.secrets_readable:
+        yield Weakness(
+            "SW33",
+            f"{','.join(facts.secrets_readable)}=world-readable",
+            "Every user of this machine can read the file that it stands in.",
+            "chmod 600.",
+        )
+    if settings.core_dumps:
+        yield Weakness(
+            "SW37",
+            "core_dumps=true",
+            "A crash leaves keys and callers' values in a file.",
+            "core_dumps = false.",
         )
 
 

@@ -23,6 +23,7 @@ from foretell.cli.scoring.work import Done, Work, open_work
 from foretell.codecs.stream.base import OnError
 from foretell.errors import OperatorError, PathMissing
 from foretell.settings import Settings
+from foretell.settings_reading import without_settings
 
 Told = Callable[[Done, int], None]
 """Told how far the run has come, and the size of the input, whenever a part is done."""
@@ -129,12 +130,13 @@ def _answerers(wanted: Wanted, settings: Settings, job: Job) -> tuple[Sequence[A
         return [RemoteAnswerer(remote, job) for _ in range(wanted.processes)], version
     found, digest = find_version(open_source(settings), wanted.model, wanted.version)
     begin = {
+        "settings": settings.export(),
         "job": msgspec.to_builtins(job),
         "model": found.ref.model,
         "version": found.ref.version,
         "digest": digest,
     }
-    environment = {**os.environ, **settings.export()}
+    environment = without_settings(os.environ)
     answerers = [LocalAnswerer(begin, environment) for _ in range(wanted.processes)]
     return answerers, {"model": str(found.ref), "digest": digest}
 

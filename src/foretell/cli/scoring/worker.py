@@ -1,7 +1,7 @@
 """The process that scores parts: told by lines of JSON on standard input, telling on standard output.
 
-The first line is the job and the model; then one line for each part. It ends with its input, so it never outlives the
-process that started it by more than the part at hand.
+The first line is the settings, the job and the model; then one line for each part. It ends with its input, so it never
+outlives the process that started it by more than the part at hand.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def _begin(asked: dict[str, Any]) -> Scorer:
     from foretell.cli.scoring.version import load_version
 
     job = msgspec.convert(asked["job"], Job)
-    settings = Settings.load()
+    settings = Settings.from_export(asked["settings"])
     loaded = load_version(settings, asked["model"], asked["version"])
     if loaded.digest != asked["digest"]:
         raise ArtifactError(f"{loaded.found.ref} was changed while it was scored with.")

@@ -63,6 +63,7 @@ def facts_of(settings: Settings, bound: socket.socket, leaf: Leaf | None) -> Fac
         port=port,
         root=root,
         key_readable=files is not None and _everybody_reads(files.key or files.cert),
+        secrets_readable=tuple(settings.readable_secrets()),
         models_writable=not root and settings.models is not None and os.access(settings.models, os.W_OK),
         leaf=leaf,
     )

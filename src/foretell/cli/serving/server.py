@@ -29,7 +29,6 @@ from foretell.settings import Settings
 from foretell.telemetry import sink
 from foretell.wire.tested import lane_supported
 
-APP = "foretell.asgi:app"
 PROTOCOL = "foretell.wire.protocol:LaneProtocol"
 HANDSHAKE_S = 10.0
 FAREWELL_S = 2.0
@@ -43,7 +42,8 @@ OnReady = Callable[[Mapping[str, Any]], None]
 def config_of(settings: Settings, tls: ssl.SSLContext | None = None) -> uvicorn.Config:
     """The settings as uvicorn takes them."""
     return uvicorn.Config(
-        APP,
+        partial(_application, settings),
+        factory=True,
         ssl_context_factory=None if tls is None else lambda _config, _make: tls,
         http=PROTOCOL if lane_supported() else "httptools",
         ws="none",
@@ -57,6 +57,13 @@ def config_of(settings: Settings, tls: ssl.SSLContext | None = None) -> uvicorn.
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=math.ceil(settings.drain_s),
     )
+
+
+def _application(settings: Settings) -> Any:
+    from foretell.api.app import create_app
+    from foretell.bootstrap import open_services
+
+    return create_app(settings, open_services)
 
 
 class Lifespan(LifespanOn):

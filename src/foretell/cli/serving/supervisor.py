@@ -23,6 +23,7 @@ from foretell.cli.serving.environment import serving_environment
 from foretell.cli.serving.terminal import has_terminal
 from foretell.errors import StartFailed
 from foretell.settings import Settings
+from foretell.settings_secrets import DESCRIPTOR, handing_over
 
 STOP_GRACE_S = 10.0
 RETRY_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
@@ -117,12 +118,13 @@ class Supervisor:
 
     def _start(self, socket_fd: int, *, announce: bool) -> Worker:
         reading, writing = os.pipe()
-        process = subprocess.Popen(  # noqa: S603  # our own module
-            self.command(socket_fd, writing, announce),
-            env=serving_environment(self.settings, os.environ),
-            pass_fds=(socket_fd, writing),
-            process_group=0,  # Ctrl-C in the terminal is for the supervisor, which tells the workers
-        )
+        with handing_over(self.settings.export()) as settings:
+            process = subprocess.Popen(  # noqa: S603  # our own module
+                self.command(socket_fd, writing, announce),
+                env={**serving_environment(self.settings, os.environ), DESCRIPTOR: str(settings)},
+                pass_fds=(socket_fd, writing, settings),
+                process_group=0,  # Ctrl-C in the terminal is for the supervisor, which tells the workers
+            )
         os.close(writing)
         return Worker(process, reading, time.monotonic())
 

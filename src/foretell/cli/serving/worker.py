@@ -20,12 +20,13 @@ from foretell.cli.serving import banner
 from foretell.cli.serving.server import Server
 from foretell.errors import ForetellError
 from foretell.settings import Settings
+from foretell.settings_secrets import DESCRIPTOR, take_over
 
 
 def run(socket_fd: int, status_fd: int, announce: bool) -> int:
     """Serves until it is stopped. Returns the exit code."""
     watch_parent(status_fd)
-    settings = Settings.load()
+    settings = Settings.from_export(take_over(int(os.environ.pop(DESCRIPTOR))))
     bound = socket.socket(fileno=socket_fd)
 
     def ready(state: Mapping[str, Any]) -> None:

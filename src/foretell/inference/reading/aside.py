@@ -24,6 +24,7 @@ from foretell.core.signature import Signature
 from foretell.core.values import Inputs, join
 from foretell.errors import QueueFull, Unavailable
 from foretell.inference.reading.frames import Ended, Header, error_of, inputs_of, receive, send
+from foretell.settings_reading import without_settings
 
 MAX_WAITING = 16
 HANG_S = 60.0
@@ -127,7 +128,7 @@ class Aside:
             yield header, payload
 
     def _start(self) -> subprocess.Popen[bytes]:
-        environ = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environ = {**without_settings(os.environ), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         process = subprocess.Popen(  # noqa: S603  # this very Python, on a module of ours
             self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0, env=environ
         )
