@@ -20,7 +20,8 @@ FALLBACKS = {"MODEL_PATH": "models", "HOST": "host", "PORT": "port"}
 SHORT = {"state.folder": "FORETELL_STATE"}
 """Variables with a name of their own; the regular one is taken, too."""
 DEBUG = "FORETELL_DEBUG"
-NOT_SETTINGS = frozenset({CONFIG, DEBUG})
+API_KEY = "FORETELL_API_KEY"
+NOT_SETTINGS = frozenset({CONFIG, DEBUG, API_KEY})
 PATHS = frozenset({"models", "log.path", "state.folder", "tls.cert", "tls.key", "tls.client_ca"})
 SHOWN_CHARS = 64
 

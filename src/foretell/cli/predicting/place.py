@@ -46,8 +46,16 @@ def server_url(settings: Settings, url: str | None) -> str:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104  # compared
         scheme = "https" if settings.tls.enabled else "http"
         return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}{settings.prefix}"
-    parts = urlsplit(url if "://" in url else f"http://{url}")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # brackets that do not match, a port that is no number
+        usable = False
+    if not usable:
         raise OperatorError(f"'{url}' is no address of a server.", hint="http://127.0.0.1:8000, for instance")
+    if "@" in parts.netloc:
+        raise OperatorError(
+            "The address of a server holds no name, password or key.", hint="leave out all before the @"
+        )
     base = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
     return base if parts.path.strip("/") else f"{base}{settings.prefix}"

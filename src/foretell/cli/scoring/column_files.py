@@ -82,18 +82,22 @@ class _ArrowFile:
             yield batch.slice(start, rows)
 
 
-def column_parts(groups: Sequence[int], first: int = 0) -> Iterator[Part]:
-    """The parts of a file, from part ``first`` on, in rows: a large group is several, small ones are one together."""
+def column_parts(groups: Sequence[int], first: int = 0, most: int | None = None) -> Iterator[Part]:
+    """The parts of a file, from part ``first`` on, in rows: a large group is several, small ones are one together.
+
+    A part has at most ``most`` rows, by default ``PART_ROWS``, but for small groups, which are never cut.
+    """
+    most = most or PART_ROWS
     index, start, stop = 0, 0, 0
     for rows in groups:
         end = stop + rows
         if stop - start + rows < LEAST_ROWS:
             stop = end
             continue
-        while end - start > PART_ROWS:
+        while end - start > most:
             if index >= first:
-                yield Part(index, start, start + PART_ROWS)
-            index, start = index + 1, start + PART_ROWS
+                yield Part(index, start, start + most)
+            index, start = index + 1, start + most
         if index >= first:
             yield Part(index, start, end)
         index, start, stop = index + 1, end, end

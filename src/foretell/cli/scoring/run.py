@@ -12,12 +12,14 @@ from typing import Any
 import msgspec
 
 from foretell.cli.scoring.column_files import PART_ROWS, column_parts, open_columns
-from foretell.cli.scoring.formats import COLUMNS, TEXTS, finished, format_of
+from foretell.cli.scoring.formats import COLUMNS, finished, format_of
 from foretell.cli.scoring.local import Answerer, LocalAnswerer, ScoringFailed
 from foretell.cli.scoring.parts import PART_BYTES, Part, header_end, text_parts
 from foretell.cli.scoring.pool import Pool
+from foretell.cli.scoring.receiving import Receiving, line_columns
 from foretell.cli.scoring.remote import RemoteAnswerer, find_remote
 from foretell.cli.scoring.scorer import CALL_ROWS, Job, Scored
+from foretell.cli.scoring.server import Server
 from foretell.cli.scoring.version import find_version, open_source
 from foretell.cli.scoring.work import Done, Work, open_work
 from foretell.codecs.stream.base import OnError
@@ -25,19 +27,21 @@ from foretell.errors import OperatorError, PathMissing
 from foretell.settings import Settings
 from foretell.settings_reading import without_settings
 
+STREAM_ROWS = 128 * 1024
+"""Rows of a part that a server answers: of a stream that breaks no more than that is sent again."""
 Told = Callable[[Done, int], None]
 """Told how far the run has come, and the size of the input, whenever a part is done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What was asked for. ``server`` is the address of one with its prefix; without it the model is loaded here."""
+    """What was asked for. Without a ``server`` the model is loaded here."""
 
     source: Path
     target: Path
     model: str | None
     version: str | None = None
-    server: str | None = None
+    server: Server | None = None
     header: bool = True
     on_error: OnError = "null"
     processes: int = 1
@@ -81,7 +85,7 @@ def run(wanted: Wanted, settings: Settings, told: Told) -> Ended:
         plan = _plan(wanted, job, before, version)
         with open_work(target, plan, restart=wanted.restart) as work:
             resumed_rows = work.done.rows
-            parts, size = _parts(job, file, before.st_size, work.done)
+            parts, size = _parts(wanted, job, file, before.st_size, work.done)
             told(work.done, size)
             pool = Pool(answering, parts, lambda part: work.part_path(part.index))
             _collect(pool, work, wanted, told, size)
@@ -93,12 +97,17 @@ def run(wanted: Wanted, settings: Settings, told: Told) -> Ended:
         os.close(file)
 
 
-def _parts(job: Job, file: int, size: int, done: Done) -> tuple[Iterator[Part], int]:
+def _parts(wanted: Wanted, job: Job, file: int, size: int, done: Done) -> tuple[Iterator[Part], int]:
     """The parts that are left, and how much there is in all: bytes of text, rows of columns."""
     if job.read_as in COLUMNS:
         with open_columns(Path(job.source), job.read_as) as opened:
-            return column_parts(opened.groups, done.parts), sum(opened.groups)
+            return column_parts(opened.groups, done.parts, _part_rows(wanted)), sum(opened.groups)
     return text_parts(file, size, quoted=job.read_as == "csv", first=done.parts, start=done.offset), size
+
+
+def _part_rows(wanted: Wanted) -> int | None:
+    """The most rows of a part of a file of columns; None: as many as such parts have."""
+    return None if wanted.server is None else STREAM_ROWS
 
 
 def _collect(pool: Pool, work: Work, wanted: Wanted, told: Told, size: int) -> None:
@@ -124,10 +133,7 @@ def _bad_row(rows: int, scored: Scored) -> ScoringFailed:
 def _answerers(wanted: Wanted, settings: Settings, job: Job) -> tuple[Sequence[Answerer], dict[str, Any]]:
     """Who answers, as many as asked for, and the version that does, as the plan names it."""
     if wanted.server is not None:
-        _check_remote(wanted, job)
-        remote = find_remote(wanted.server, wanted.model or "", wanted.version)
-        version = {"server": remote.url, "model": f"{remote.model} {remote.version}", "digest": remote.digest}
-        return [RemoteAnswerer(remote, job) for _ in range(wanted.processes)], version
+        return _remote_answerers(wanted, wanted.server, job)
     found, digest = find_version(open_source(settings), wanted.model, wanted.version)
     begin = {
         "settings": settings.export(),
@@ -141,17 +147,18 @@ def _answerers(wanted: Wanted, settings: Settings, job: Job) -> tuple[Sequence[A
     return answerers, {"model": str(found.ref), "digest": digest}
 
 
-def _check_remote(wanted: Wanted, job: Job) -> None:
+def _remote_answerers(wanted: Wanted, server: Server, job: Job) -> tuple[Sequence[Answerer], dict[str, Any]]:
     if wanted.model is None:
         raise OperatorError("A server has many models; say which.", hint="--model NAME")
     if job.on_error == "fail":
         raise OperatorError("--on-error fail needs the model here.", hint="--on-error null or skip, with a server")
-    if job.read_as not in TEXTS or job.write_as not in TEXTS:
-        raise OperatorError("Against a server, CSV and JSON lines are scored.", hint="score here, without --server")
-    if job.read_as == "ndjson" and job.write_as != "ndjson":
-        raise OperatorError(
-            "A server answers JSON lines in JSON lines here.", hint=f"name the output {wanted.target.stem}.ndjson"
-        )
+    remote = find_remote(server, wanted.model, wanted.version)
+    label = f"{remote.model} {remote.version}"
+    # lines have no header: which columns the output has is told by the file's first rows, for all parts
+    lines = job.read_as == "ndjson" and job.write_as != "ndjson"
+    receiving = Receiving(job, line_columns(job, remote.signature(), label) if lines else None)
+    answerers = [RemoteAnswerer(remote, job, receiving) for _ in range(wanted.processes)]
+    return answerers, {"server": server.url, "model": label, "digest": remote.digest}
 
 
 def _plan(wanted: Wanted, job: Job, before: os.stat_result, version: dict[str, Any]) -> dict[str, Any]:
@@ -166,7 +173,7 @@ def _plan(wanted: Wanted, job: Job, before: os.stat_result, version: dict[str, A
         "--on-error": job.on_error,
         **version,
         "foretell": installed("foretell"),
-        "part size": [PART_BYTES, PART_ROWS],
+        "part size": [PART_BYTES, _part_rows(wanted) or PART_ROWS],
         "call size": CALL_ROWS,
     }
 

@@ -177,9 +177,13 @@ def _one_a_line(lines: Sequence[bytes], body: bytes) -> bool:
 def _by_name(line: bytes, signature: Signature) -> dict[str, Any]:
     """The row of a line by column; empty where it is none."""
     try:
-        row = orjson.loads(line)
+        return row_by_name(orjson.loads(line), signature)
     except ValueError:
         return {}
+
+
+def row_by_name(row: Any, signature: Signature) -> dict[str, Any]:
+    """A row in any of its forms by column, the caller's own keys beside; empty where it is none."""
     if isinstance(row, list):
         row = {"features": row}
     if not isinstance(row, dict):
