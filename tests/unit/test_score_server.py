@@ -111,7 +111,8 @@ def test_a_model_is_one_segment_of_the_path() -> None:
 
 
 def test_a_signature_in_unknown_words_is_no_traceback() -> None:
-    for described in (None, {"columns": 1}, {"new": []}, []):
+    descriptions: list[Any] = [None, {"columns": 1}, {"new": []}, []]
+    for described in descriptions:
         with pytest.raises(OperatorError, match="words unknown here"):
             Remote(Server("http://h"), "m", "v1", "d", described).signature()
 

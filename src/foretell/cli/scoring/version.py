@@ -24,7 +24,8 @@ def open_source(settings: Settings) -> LocalSource:
 def find_version(source: LocalSource, model: str | None, version: str | None) -> tuple[Found, str]:
     """The version asked for, by default the newest of the only model, and its digest.
 
-    Raises OperatorError where there is none such, and ArtifactError where its files are not what they should be.
+    Raises OperatorError where there is none such, or it cannot be loaded into this Python, and ArtifactError where its
+    files are not what they should be.
     """
     found = [each for each in source.scan() if model is None or each.ref.model == model]
     names = sorted({each.ref.model for each in found})
@@ -36,6 +37,11 @@ def find_version(source: LocalSource, model: str | None, version: str | None) ->
     chosen = _chosen(found, version)
     if chosen.fault is not None:
         raise chosen.fault
+    if chosen.manifest is not None and chosen.manifest.execution.python is not None:
+        raise OperatorError(
+            f"{chosen.ref} has a Python of its own (execution.python), in which only a server runs it.",
+            hint="serve it, and score with --server",
+        )
     with source.open(chosen) as files:
         return chosen, files.digest
 
@@ -55,11 +61,6 @@ def load_version(settings: Settings, model: str, version: str) -> Loaded:
     source = open_source(settings)
     found, _ = find_version(source, model, version)
     execution = found.manifest.execution if found.manifest else None
-    if execution is not None and execution.python is not None:
-        raise OperatorError(
-            f"{found.ref} has a Python of its own (execution.python), in which only a server runs it.",
-            hint="serve it, and score with --server",
-        )
     device = "cpu" if execution is None else execution.device
     options = LoadOptions(settings.execution.threads, device=device)
     loaded = load_model(found, source.open, registry.get, options)
