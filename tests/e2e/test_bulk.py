@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.models import Repository
-from tests.e2e.process import Serving, environment, until
+from tests.e2e.process import Serving, environment, serving, until
 from tests.report import Report
 
 FLOWERS = ("5.1,3.5,1.4,0.2", "6.3,3.3,6.0,2.5", "5.9,3.0,4.2,1.5", "oops,3.0,4.2,1.5", '"4.9",3.0,1.4,0.2')
@@ -82,6 +82,40 @@ def test_a_file_that_is_killed_at_random_gives_the_bytes_of_one_that_was_not(
     assert again.returncode == 3, again.stderr
     assert scored.read_bytes() == expected
     assert sorted(path.name for path in tmp_path.iterdir()) == ["rows.csv", "scored.csv"]
+
+
+def test_a_file_of_columns_that_is_killed_against_a_server_with_tls_and_keys_gives_the_same_bytes(
+    repository: Repository, tmp_path: Path
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows = 400_000  # four parts
+    write_parquet(tmp_path / "rows.parquet", rows)
+    scored, journal = tmp_path / "scored.parquet", tmp_path / "scored.parquet.scoring" / "journal"
+    place = tmp_path / "server"
+    with serving(repository.models, place, options=["--tls-self-signed"], auth__mode="on") as server:
+        command = [sys.executable, "-m", "foretell", "score", str(tmp_path / "rows.parquet"), str(scored)]
+        command += ["--model", "iris", "--version", "v1", "--processes", "1"]
+        command += ["--server", f"https://127.0.0.1:{server.port}", "--ca", str(place / "state" / "self-signed.pem")]
+        closed = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        assert closed.returncode == 77, closed.stderr
+        assert "--key-file" in closed.stderr
+        command += ["--key-file", str(place / "state" / "admin.key")]
+        whole = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        assert whole.returncode == 0, whole.stderr
+        expected = scored.read_bytes()
+        scored.unlink()
+        with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
+            until(lambda: process.poll() is not None or (journal.exists() and journal.stat().st_size), "no part done")
+            process.send_signal(signal.SIGKILL)
+        again = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+        assert again.returncode == 0, again.stderr
+        assert journal.parent.exists() is False
+    assert scored.read_bytes() == expected
+    found = parquet.read_table(scored, columns=["id", "prediction"])
+    assert found["id"].to_pylist() == [f"{n:036}" for n in range(rows)]
+    assert found["prediction"].null_count == 0
+    key = (place / "state" / "admin.key").read_text().strip()
+    assert key not in whole.stderr + again.stderr + server.text
 
 
 def memory_bytes(pid: int) -> int:

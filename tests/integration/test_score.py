@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ from foretell.cli.scoring.local import LocalAnswerer, ScoringFailed
 from foretell.cli.scoring.scorer import call_rows
 from foretell.cli.scoring.version import find_version
 from foretell.codecs.stream.base import Chunk
+from foretell.core.execution import ExecutionOptions
 from foretell.core.signature import Column, Signature
 from foretell.core.values import Inputs, Matrix, Outputs
 from foretell.errors import OperatorError, PathMissing
 from tests.serving import Running, Sum, running, until
+from tests.versions import manifest_of, write_version
 from tests.zoo import specimen
 
 ROWS = 3000
@@ -253,6 +256,16 @@ def test_what_cannot_be_scored_says_why(models: Path, folder: Path, monkeypatch:
 def test_a_call_has_as_many_rows_as_signature_and_manifest_say() -> None:
     narrow, wide = Signature((Column("x"),)), Signature(tuple(Column(f"c{n}") for n in range(4096)))
     assert [call_rows(narrow), call_rows(narrow, 100), call_rows(wide)] == [8192, 100, 256]
+
+
+def test_a_version_with_a_python_of_its_own_is_left_to_servers(folder: Path) -> None:
+    manifest = replace(manifest_of(), execution=ExecutionOptions(python="venv"))
+    write_version(folder / "models" / "apart" / "v1", manifest=manifest)
+    flowers(folder / "in.csv", rows=3)
+    with pytest.raises(OperatorError, match=r"apart v1 has a Python of its own \(execution\.python\)") as caught:
+        score("in.csv", "out.csv", "--models", "models")
+    assert "--server" in str(caught.value.hint)
+    assert sorted(path.name for path in folder.iterdir()) == ["in.csv", "models"]
 
 
 def test_several_models_have_to_be_told_apart(models: Path, folder: Path, tmp_path: Path) -> None:

@@ -23,11 +23,11 @@ from foretell.cli.scoring.parts import Part
 from foretell.cli.scoring.receiving import ColumnAnswers, even
 from foretell.cli.scoring.scorer import Job
 from foretell.cli.scoring.sending import open_source, plain_schema
-from foretell.cli.scoring.server import API_KEY
 from foretell.core.access.principal import Principal
 from foretell.errors import OperatorError
 from foretell.security.tls.context import FollowingContext
 from foretell.security.tls.files import TlsFiles
+from foretell.settings_reading import API_KEY
 from tests.certificates import Issuer
 from tests.gates import Keys, gate
 from tests.serving import Running, running

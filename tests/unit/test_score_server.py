@@ -14,9 +14,10 @@ from foretell.cli.scoring import remote
 from foretell.cli.scoring.exchange import Reply
 from foretell.cli.scoring.local import ScoringFailed
 from foretell.cli.scoring.remote import LONGEST_WAIT_S, Busy, Remote, patiently
-from foretell.cli.scoring.server import API_KEY, MAX_KEY_BYTES, Key, Server, find_key, open_server, trusting
+from foretell.cli.scoring.server import MAX_KEY_BYTES, Key, Server, find_key, open_server, trusting
 from foretell.errors import OperatorError, PathMissing
 from foretell.settings import Settings
+from foretell.settings_reading import API_KEY
 from tests.certificates import Issuer
 
 KEY = Key("ft_secret", "key.txt")

@@ -15,8 +15,8 @@ from foretell.cli.scoring.exchange import Reply, Request, Untrusted, exchange
 from foretell.cli.scoring.local import ScoringFailed
 from foretell.core.faults import clip
 from foretell.errors import OperatorError, PathMissing
+from foretell.settings_reading import API_KEY
 
-API_KEY = "FORETELL_API_KEY"
 MAX_KEY_BYTES = 8 * 1024
 BUSY = frozenset({429, 502, 503, 504})
 EX_UNAVAILABLE, EX_SOFTWARE, EX_NOPERM, EX_DATAERR = 69, 70, 77, 65
