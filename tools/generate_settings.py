@@ -42,7 +42,12 @@ format = "json"
 `MODEL_PATH`, `HOST` and `PORT` are read where neither the environment nor `.env` has the name with `FORETELL_`.
 The variables that Kubernetes sets for a Service called `foretell` are passed over.
 
-`FORETELL_DEBUG=1` shows the traceback of an error of the command line. `FORETELL_API_KEY` is the key `foretell score --server` gives.
+A secret, so marked below, may stand in a file of its own: `FORETELL_CACHE__SECRET_FILE=/run/secrets/cache`, or
+`cache.secret_file` in `foretell.toml`. The file is UTF-8 text of at most 64 KiB, the line's end behind it does not
+count, and only the user that serves should be able to read it: [secrets](../how-to/secrets.md).
+
+`FORETELL_DEBUG=1` shows the traceback of an error of the command line.
+`FORETELL_API_KEY` is the key that `foretell score --server` sends; it is no setting of a server.
 
 | key | variable | default | what |
 |---|---|---|---|
