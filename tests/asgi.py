@@ -112,6 +112,7 @@ class Light:
     gate: Gate = field(default_factory=open_gate)
     lane: None = None
     keys: Any = None
+    wire: None = None
     codecs: tuple[Codec, ...] = (JsonCodec(), CsvCodec())
     streams: tuple[StreamFormat, ...] = STREAMS
 

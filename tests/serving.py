@@ -39,6 +39,7 @@ from foretell.lifecycle.states import State
 from foretell.security.gate import Gate
 from foretell.settings import Settings
 from foretell.telemetry.observer import Outcome
+from foretell.wire.defence import Defence
 from foretell.wire.lane import Lane
 from foretell.wire.protocol import LaneProtocol
 from tests.gates import open_gate
@@ -108,6 +109,7 @@ class Light:
     started_at: float
     lane: Lane | None
     servable: Servable
+    wire: Defence
     keys: Any = None
     codecs: tuple[Codec, ...] = (JsonCodec(), CsvCodec())
     streams: tuple[StreamFormat, ...] = STREAMS
@@ -219,7 +221,7 @@ def running(
             )
             holder.subscribe(way.refresh)
         service = InferenceService(holder, settings.limits.body)
-        services = Light(settings, service, observer, ids, time.time(), way, servable, gate=guard)
+        services = Light(settings, service, observer, ids, time.time(), way, servable, Defence(settings), gate=guard)
         made.append(services)
         yield services
         service.close()
@@ -229,7 +231,7 @@ def running(
     config = uvicorn.Config(
         create_app(settings, open_services),
         port=0,
-        http=LaneProtocol if lane or tls is not None else "httptools",
+        http=LaneProtocol,
         ssl_context_factory=None if tls is None else lambda _config, _make: tls,
         loop="uvloop",
         ws="none",

@@ -89,7 +89,7 @@ class Wire:
             return b""
 
 
-def post(path: str, body: bytes, *headers: str, host: str = "test") -> bytes:
+def post(path: str, body: bytes, *headers: str, host: str = "localhost") -> bytes:
     """The bytes of a plain JSON POST."""
     lines = [f"POST {path} HTTP/1.1", f"Host: {host}", "Content-Type: application/json", f"Content-Length: {len(body)}"]
     return "\r\n".join([*lines, *headers, "", ""]).encode("latin-1") + body
@@ -97,4 +97,4 @@ def post(path: str, body: bytes, *headers: str, host: str = "test") -> bytes:
 
 def get(path: str, *headers: str) -> bytes:
     """The bytes of a plain GET."""
-    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: test", *headers, "", ""]).encode("latin-1")
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode("latin-1")

@@ -68,6 +68,8 @@ def page() -> str:
 def _default(value: Any) -> str:
     if value is None or value == ():
         return ""
+    if isinstance(value, tuple):
+        return f"`{','.join(value)}`"
     return f"`{str(value).lower() if isinstance(value, bool) else value}`"
 
 
@@ -79,7 +81,7 @@ def _bounds(field: Any) -> str:
         for name in words
         if (value := getattr(constraint, name, None)) is not None
     ]
-    choices = re.findall(r"'(\w+)'", str(field.annotation)) if "Literal" in str(field.annotation) else []
+    choices = re.findall(r"'([\w-]+)'", str(field.annotation)) if "Literal" in str(field.annotation) else []
     if choices:
         found.append("one of " + ", ".join(f"`{choice}`" for choice in choices))
     text = ", ".join(found)

@@ -57,6 +57,7 @@ from foretell.settings import Settings
 from foretell.sources.local import LocalSource
 from foretell.telemetry.logging import Log, open_log
 from foretell.telemetry.observer import Observer
+from foretell.wire.defence import Defence
 from foretell.wire.lane import Lane
 from foretell.wire.tested import TESTED_UVICORN, lane_supported
 
@@ -81,6 +82,7 @@ class Services:
     gate: Gate
     keys: Keys
     lane: Lane | None
+    wire: Defence
     codecs: tuple[Codec, ...] = CODECS
     streams: tuple[StreamFormat, ...] = STREAMS
 
@@ -115,7 +117,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             lane = _open_lane(settings, holder, log.observer, ids, gate)
             limits = settings.limits
             service = InferenceService(holder, limits.body, limits.max_queue_s, limits.max_streams)
-            services = Services(settings, service, reconciler, log.observer, ids, log, time.time(), gate, keys, lane)
+            wire = Defence(settings)
+            services = Services(
+                settings, service, reconciler, log.observer, ids, log, time.time(), gate, keys, lane, wire
+            )
             with _rescan_on_hangup(reconciler), _spared_by_the_collector():
                 try:
                     yield services

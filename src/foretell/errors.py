@@ -39,6 +39,8 @@
         ├── NotAcceptable        no answer format the caller takes
         ├── UnsupportedMediaType the body's format is not read here
         ├── BodyTooLarge         over limits.max_body_bytes
+        ├── RequestTooSlow       its body does not come in the time allowed for it
+        ├── Misdirected          for a host that this server does not answer for
         ├── ModelFailed          the model itself failed on valid input
         ├── Unavailable          not now: try again
         │   ├── NotReady         no version is ready
@@ -105,6 +107,7 @@ __all__ = [
     "MalformedRequest",
     "ManifestError",
     "MethodNotAllowed",
+    "Misdirected",
     "MissingLibrary",
     "ModelFailed",
     "NotAcceptable",
@@ -118,6 +121,7 @@ __all__ = [
     "QueueFull",
     "RateLimited",
     "RequestError",
+    "RequestTooSlow",
     "RiskNotAccepted",
     "SettingsError",
     "SignatureMissing",
@@ -277,6 +281,16 @@ class UnsupportedMediaType(RequestError):
 class BodyTooLarge(RequestError):
     code = "body_too_large"
     title = "Body too large"
+
+
+class RequestTooSlow(RequestError):
+    code = "request_too_slow"
+    title = "Request too slow"
+
+
+class Misdirected(RequestError):
+    code = "misdirected_request"
+    title = "Not a name of this server"
 
 
 class ModelFailed(RequestError):

@@ -1,6 +1,6 @@
 """The settings: one frozen tree. With ``foretell.settings_reading``, the only reader of environment, ``.env`` and
-``foretell.toml``. Its groups stand in ``foretell.settings_groups``, ``foretell.settings_guard``,
-``foretell.settings_rates`` and ``foretell.settings_tls``.
+``foretell.toml``. Its groups stand in ``settings_groups``, ``settings_guard``, ``settings_rates``, ``settings_tls`` and
+``settings_wire``.
 
 What is said in several places is taken from the first of: command line, environment, ``.env``, ``foretell.toml``,
 default. Whatever cannot be used is a SettingsError that lists every fault with the place it stands in.
@@ -26,22 +26,26 @@ from foretell.settings_rates import Rates
 from foretell.settings_reading import SHOWN_CHARS, Reading, nested
 from foretell.settings_secrets import readable_by_all
 from foretell.settings_tls import Tls
+from foretell.settings_wire import Cors, Proxy, Wire
 
 __all__ = [
     "SECRETS",
     "Auth",
     "Cache",
+    "Cors",
     "Docs",
     "Errors",
     "Execution",
     "Group",
     "Limits",
     "Log",
+    "Proxy",
     "Rates",
     "Settings",
     "State",
     "Tls",
     "Trust",
+    "Wire",
     "leaves",
 ]
 
@@ -76,6 +80,9 @@ class Settings(Group):
     cache: Cache = Cache()
     auth: Auth = Auth()
     docs: Docs = Docs()
+    wire: Wire = Wire()
+    proxy: Proxy = Proxy()
+    cors: Cors = Cors()
     state: State = State()
     rates: Rates = Rates()
     tls: Tls = Tls()

@@ -77,7 +77,7 @@ def message(method: str, path: str, body: bytes | None, headers: Mapping[str, st
     lower = {name.lower() for name in given}
     lines = [f"{method} {path} HTTP/1.1"]
     if "host" not in lower:
-        lines.append("Host: test")
+        lines.append("Host: localhost")
     if body is not None and not lower & {"content-length", "transfer-encoding"}:
         lines.append(f"Content-Length: {len(body)}")
     lines += [f"{name}: {value}" for name, value in given.items()]

@@ -151,7 +151,7 @@ def test_a_stream_of_any_length_costs_the_server_little_memory(server: Serving, 
 
 
 def send(connection: socket.socket, line: bytes, rows: int) -> None:
-    head = f"POST {PATH} HTTP/1.1\r\nHost: test\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
     connection.sendall(head.encode() + chunk(HEADER.encode() + b"\n"))
     for start in range(0, rows, 1000):
         connection.sendall(chunk(line * min(1000, rows - start)))

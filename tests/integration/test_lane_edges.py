@@ -65,12 +65,9 @@ def test_time_that_the_body_takes_is_part_of_the_time_allowed() -> None:
         return SimpleNamespace(cancel=lambda: None)
 
     cycle = _cycle(call_later, decode=lambda _: (1.0, 2.0))
-    cycle.await_body()
-    cycle.await_body()
-    assert delays == [10.0]
-    cycle.deadline_s -= 4  # so long the body took
+    cycle.started_s = time.perf_counter() - 4  # so long the body took
     assert cycle.start()
-    assert 5.0 < delays[1] < 6.1
+    assert 5.0 < delays[0] < 6.1
 
 
 def test_a_fault_in_the_decoder_is_left_to_the_ordinary_way() -> None:
@@ -99,7 +96,7 @@ def _cycle(call_later: Callable[..., Any], decode: Callable[[bytes], Any]) -> La
     door = SimpleNamespace(timeout_s=10.0, max_queue_s=2.0, decode=decode, servable=servable, submit=lambda _: None)
     door.limiter, door.action = Unlimited(), Action("predict", "sum")
     protocol = SimpleNamespace(
-        address="", arrived_s=0.0, url=b"/", headers=[], loop=SimpleNamespace(call_later=call_later)
+        address="", arrived_s=time.perf_counter(), url=b"/", headers=[], loop=SimpleNamespace(call_later=call_later)
     )
     return LaneCycle(cast(Any, protocol), cast(Any, door), None, anonymous(frozenset({"predict"})))
 
@@ -195,7 +192,7 @@ def test_nothing_more_is_written_while_nobody_takes_what_was(serve: Serve) -> No
 def test_nonsense_right_behind_a_request_ends_the_connection_and_the_request_is_logged_once(serve: Serve) -> None:
     with serve() as server, Wire(server.port) as wire:
         wire.send(ask(1, 0, "X-Request-ID: first"), b"\x00\x00nonsense\r\n\r\n")
-        assert wire.answer().status == 400
+        assert [wire.answer().status, wire.answer().status] == [200, 400], "each in its turn"
         assert wire.closed()
         server.eventually(lambda: server.services.servable.leases == 0)
         server.eventually(lambda: server.observer.ids == ["first"])

@@ -21,7 +21,13 @@ PATH = "/api/v1/models/sum/predict/stream"
 
 
 def head(path: str = PATH, *headers: str, kind: str = "application/x-ndjson") -> bytes:
-    lines = [f"POST {path} HTTP/1.1", "Host: test", f"Content-Type: {kind}", "Transfer-Encoding: chunked", *headers]
+    lines = [
+        f"POST {path} HTTP/1.1",
+        "Host: localhost",
+        f"Content-Type: {kind}",
+        "Transfer-Encoding: chunked",
+        *headers,
+    ]
     return "\r\n".join([*lines, "", ""]).encode()
 
 
@@ -242,9 +248,7 @@ def test_streams_do_not_keep_single_predictions_waiting(server: Running) -> None
     with Stream(server.port, head() + chunked(b"[1,2]\n" * 30_000)) as opened, Wire(server.port) as wire:
         opened.begin()
         for _ in range(20):
-            wire.send(
-                b"POST /predict HTTP/1.1\r\nHost: t\r\nContent-Type: application/json\r\nContent-Length: 18\r\n\r\n"
-            )
+            wire.send(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 18\r\n\r\n")
             wire.send(b'{"features":[1,2]}')
             assert wire.answer().json["prediction"] == 12.0
 

@@ -19,6 +19,7 @@ from foretell.api.dependencies import STATE, OpenServices, Services
 from foretell.api.docs import docs_asset, docs_page
 from foretell.api.handlers import install_handlers
 from foretell.api.middleware.context import ContextMiddleware, exchange_of
+from foretell.api.middleware.edge import EdgeMiddleware
 from foretell.api.middleware.gate import GateMiddleware
 from foretell.api.native.router import native_paths
 from foretell.api.openapi import OpenApi
@@ -40,6 +41,7 @@ class Application(FastAPI):
             # from the outside to the inside; FastAPI's own go around and behind them
             middleware=[
                 Middleware(ContextMiddleware),
+                Middleware(EdgeMiddleware, settings=settings),
                 Middleware(GateMiddleware, table=Table(lambda: self.routes)),
             ],
             openapi_url=None,
@@ -99,7 +101,7 @@ class Application(FastAPI):
             raise
         self._services = services
         try:
-            yield {STATE: services, "lane": services.lane}
+            yield {STATE: services, "lane": services.lane, "wire": services.wire}
         finally:
             self._services = None
             await opening.__aexit__(None, None, None)

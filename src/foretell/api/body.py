@@ -12,16 +12,33 @@ import time
 from starlette.types import Message, Receive
 
 from foretell.api.middleware.context import Disconnected, Exchange
-from foretell.errors import BodyTooLarge, DeadlineExceeded
+from foretell.core.inflation import compression, inflate
+from foretell.errors import BodyTooLarge, DeadlineExceeded, RequestError, RequestTooSlow
+from foretell.settings import Wire
+
+INFLATED_HERE_BYTES = 16 * 1024
+"""Larger bodies are inflated on a thread: a megabyte takes milliseconds."""
 
 
 async def read_body(receive: Receive, exchange: Exchange, max_bytes: int, deadline_s: float) -> bytes:
-    """The whole body, at most ``max_bytes`` of it.
+    """The whole body, at most ``max_bytes`` of it, inflated where the settings let it come compressed.
 
     A declared length over the bound is refused before anything is read; a body without a length is counted while it
-    comes. Raises BodyTooLarge, DeadlineExceeded where it is not there by ``deadline_s`` (``time.monotonic``), and
-    Disconnected where the caller left.
+    comes. Raises BodyTooLarge, DeadlineExceeded where it is not there by ``deadline_s`` (``time.monotonic``),
+    RequestTooSlow where it comes too slowly, MalformedRequest where it cannot be inflated, and Disconnected where the
+    caller left.
     """
+    body = await _read(receive, exchange, max_bytes, deadline_s)
+    wire = exchange.services.settings.wire
+    if not wire.compressed or (encoding := compression(exchange.header(b"content-encoding"))) is None:
+        return body
+    del exchange.headers[b"content-encoding"]  # from here on the body is what it says it is
+    if len(body) <= INFLATED_HERE_BYTES:
+        return inflate(body, encoding, max_bytes, wire.max_ratio)
+    return await asyncio.to_thread(inflate, body, encoding, max_bytes, wire.max_ratio)
+
+
+async def _read(receive: Receive, exchange: Exchange, max_bytes: int, deadline_s: float) -> bytes:
     declared = exchange.headers.get(b"content-length", b"")
     if declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
@@ -31,21 +48,49 @@ async def read_body(receive: Receive, exchange: Exchange, max_bytes: int, deadli
         if len(body) > max_bytes:
             raise _too_large(max_bytes)
         return body
+    return await _rest(receive, bytearray(body), max_bytes, Pace(exchange.services.settings.wire, deadline_s))
+
+
+class Pace:
+    """How long one body may take: until the request's own deadline, and as ``wire.*`` says."""
+
+    def __init__(self, wire: Wire, deadline_s: float) -> None:
+        self._wire = wire
+        self._deadline_s = deadline_s
+        self._began_s = time.monotonic()
+
+    def left_s(self, count: int) -> float:
+        """How long the next bytes may take where ``count`` have come."""
+        return max(0.0, min(self._deadline_s, self._late_s(count)) - time.monotonic())
+
+    def error(self, count: int) -> RequestError:
+        """What to say once they have not come."""
+        if self._deadline_s <= self._late_s(count):
+            return DeadlineExceeded("The time allowed for this request passed before its body had arrived.")
+        return RequestTooSlow("The body comes more slowly than the server waits for (wire.body_s, wire.min_body_rate).")
+
+    def _late_s(self, count: int) -> float:
+        wire = self._wire
+        late_s = self._began_s + wire.body_s + count / 1e6
+        if wire.min_body_rate:
+            late_s = min(late_s, self._began_s + wire.body_grace_s + count / wire.min_body_rate)
+        return late_s
+
+
+async def _rest(receive: Receive, body: bytearray, max_bytes: int, pace: Pace) -> bytes:
+    loop = asyncio.get_running_loop()
     try:
-        async with asyncio.timeout(max(0.0, deadline_s - time.monotonic())):
-            return await _rest(receive, bytearray(body), max_bytes)
+        async with asyncio.timeout(pace.left_s(len(body))) as timeout:
+            more = True
+            while more:
+                if len(body) > max_bytes:
+                    raise _too_large(max_bytes)
+                message = await receive()
+                body += _bytes_of(message)
+                more = message.get("more_body", False)
+                timeout.reschedule(loop.time() + pace.left_s(len(body)))
     except TimeoutError:
-        raise DeadlineExceeded("The time allowed for this request passed before its body had arrived.") from None
-
-
-async def _rest(receive: Receive, body: bytearray, max_bytes: int) -> bytes:
-    more = True
-    while more:
-        if len(body) > max_bytes:
-            raise _too_large(max_bytes)
-        message = await receive()
-        body += _bytes_of(message)
-        more = message.get("more_body", False)
+        raise pace.error(len(body)) from None
     if len(body) > max_bytes:
         raise _too_large(max_bytes)
     return bytes(body)

@@ -57,6 +57,11 @@ class Services(Protocol):
         """What the protocol class below ASGI looks for in the lifespan's state; None where the lane is off."""
         ...
 
+    @property
+    def wire(self) -> Any:
+        """What the protocol class below ASGI holds connections to."""
+        ...
+
 
 OpenServices = Callable[[Settings], AbstractAsyncContextManager[Services]]
 

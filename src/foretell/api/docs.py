@@ -24,7 +24,6 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-_SAFETY = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer"}
 
 _PAGE = """<!doctype html>
 <html lang="en">
@@ -60,14 +59,14 @@ SwaggerUIBundle({
 async def docs_page(request: Request) -> Response:
     """``GET /docs``."""
     page = _PAGE.format(title=html.escape(request.app.title), root=html.escape(request.scope.get("root_path", "")))
-    headers = {"content-security-policy": POLICY, "cache-control": "no-cache", **_SAFETY}
+    headers = {"content-security-policy": POLICY, "cache-control": "no-cache"}
     return Response(page, media_type="text/html", headers=headers)
 
 
 async def docs_asset(request: Request) -> Response:
     """``GET /docs/assets/{name}``: one of a fixed list of names, whole (no ranges), cacheable for a day."""
     name = request.path_params["name"]
-    headers = {"cache-control": "public, max-age=86400", **_SAFETY}
+    headers = {"cache-control": "public, max-age=86400"}
     if name == INIT:
         return Response(_INIT, media_type="text/javascript", headers=headers)
     if name not in ASSETS:

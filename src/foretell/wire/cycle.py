@@ -35,6 +35,7 @@ class LaneCycle:
     __slots__ = (
         "_timer",
         "abandoned",
+        "address",
         "body",
         "deadline_s",
         "door",
@@ -51,6 +52,9 @@ class LaneCycle:
         "url",
     )
     count = 1
+    more_body = False
+    """A body that is not whole yet is the protocol's."""
+    last = False
 
     def __init__(self, protocol: LaneProtocol, door: Door, request_id: str | None, principal: Principal) -> None:
         self.protocol = protocol
@@ -60,6 +64,7 @@ class LaneCycle:
         self.paid = False
         self.started_s = protocol.arrived_s
         self.url = protocol.url
+        self.address = protocol.address
         self.headers = protocol.headers
         self.body = b""
         self.rows: Sequence[Row] = []
@@ -93,21 +98,10 @@ class LaneCycle:
 
     # -- on the way to the model --
 
-    def await_body(self) -> None:
-        """Bounds the time the rest of the body may take to come."""
-        if self._timer is None:
-            self.deadline_s = time.monotonic() + self.door.timeout_s
-            self._timer = self.protocol.loop.call_later(self.door.timeout_s, self._body_late)
-
-    def _body_late(self) -> None:
-        self._timer = None
-        if not self.abandoned:
-            self.protocol.give_up_collecting(self)
-
     def pay(self) -> bool:
         """Charges the caller; False where that cannot be done at once, and nothing was charged."""
         door = self.door
-        self.paid = door.limiter.spend(self.principal, self.protocol.address, door.action.model, 1, 1)
+        self.paid = door.limiter.spend(self.principal, self.address, door.action.model, 1, 1)
         return self.paid
 
     @property
@@ -116,18 +110,16 @@ class LaneCycle:
         if not self.paid:
             return None
         door = self.door
-        return Admission(self.principal, self.protocol.address, door.action.model, door.limiter, rows_paid=1)
+        return Admission(self.principal, self.address, door.action.model, door.limiter, rows_paid=1)
 
     def start(self) -> bool:
         """Reads the body and submits the row; False where the request must go the ordinary way."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         now_s = time.monotonic()
-        if not self.deadline_s:
-            self.deadline_s = now_s + self.door.timeout_s
+        self.deadline_s = now_s + self.door.timeout_s
         servable = self.door.servable
         watched = servable.executor.mode != "direct"  # in the loop what waits is over in a few of its turns
+        if watched:
+            self.deadline_s -= time.perf_counter() - self.started_s  # the time the body took is part of what is allowed
         try:
             if not self.pay():
                 return False

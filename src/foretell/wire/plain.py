@@ -46,10 +46,13 @@ class Plain(NamedTuple):
     credential: Credential | None = None
 
 
-def examine(headers: Headers) -> Plain | None:
-    """What a request with these headers says, or None where it must go the ordinary way."""
+def examine(headers: Headers, *, any_origin: bool = True) -> Plain | None:
+    """What a request with these headers says, or None where it must go the ordinary way.
+
+    ``any_origin``: which page asks makes no difference to the answer.
+    """
     seen = _seen(headers)
-    if seen is None:
+    if seen is None or not (any_origin or b"origin" not in seen):
         return None
     length = seen.get(b"content-length", b"")
     plain = (
@@ -94,6 +97,7 @@ _SINGLE = frozenset(
         b"x-request-id",
         b"authorization",
         b"x-api-key",
+        b"origin",
     }
 )
 

@@ -1,33 +1,30 @@
-"""Our HTTP protocol class: uvicorn's httptools protocol with the lane in front of it.
-
-It reaches into uvicorn's protocol class, whose inner workings are no public interface: see ``wire.tested``.
-"""
+"""Our HTTP protocol class: the guarded one with the lane in front of it."""
 
 from __future__ import annotations
 
 import asyncio
-import time
-import urllib.parse
 from typing import Any
-
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from foretell.core.access.address import on_this_machine
 from foretell.core.access.credentials import Credential
 from foretell.core.access.decision import decide
 from foretell.core.access.principal import Principal
+from foretell.core.proxies import Caller
 from foretell.security.gate import Gate
 from foretell.wire.cycle import Arrival, LaneCycle
 from foretell.wire.door import Door
+from foretell.wire.guarded import GuardedProtocol
 from foretell.wire.lane import Lane
 from foretell.wire.peer import extensions_of, peer_of
 from foretell.wire.plain import Plain, examine
-from foretell.wire.refusals import HEAD_S, HEAD_TOO_LARGE, MALFORMED, MAX_HEAD_BYTES, TOO_SLOW, Refusal, judge, response
 
 _Header = tuple[bytes, bytes]
 
+HAND_OVER_S = 1.0
+"""How long the lane waits for the rest of a body; the ordinary way waits on, and says when it was too long."""
 
-class LaneProtocol(HttpToolsProtocol):
+
+class LaneProtocol(GuardedProtocol):
     """Serves lane requests itself and hands everything else to uvicorn, on the same connection, in order.
 
     The lane comes out of the lifespan state under ``lane``; without one everything goes the ordinary way.
@@ -39,16 +36,10 @@ class LaneProtocol(HttpToolsProtocol):
         self._collecting: LaneCycle | None = None
         self._known_headers: list[_Header] | None = None
         self._known: Plain | None = None
+        self._known_caller = self.caller
         self._parts: list[bytes] = []
-        self._head_of: object = None
+        self._head_of: tuple[object, str] | None = None
         self._head = b""
-        self._idle_timer: asyncio.TimerHandle | None = None
-        self._idle_since: float | None = None
-        self.arrived_s = 0.0
-        self._in_head = False
-        self._head_bytes = 0
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._refusal = MALFORMED
         self.address = ""
         self.certificate: Credential | None = None
         self._extensions: dict[str, dict[Any, Any]] = {}
@@ -60,61 +51,12 @@ class LaneProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.address = "" if self.client is None else self.client[0]
-        self._loopback = on_this_machine(self.client, self.server)
+        self.address = self.caller.address or ""
         self.certificate = peer_of(transport)
         self._extensions = extensions_of(self.certificate)
-        self._head_timer = self.loop.call_later(HEAD_S, self._head_late)
-
-    def data_received(self, data: bytes) -> None:
-        self._idle_since = None
-        super().data_received(data)
-        if self._in_head:
-            self._await_head(len(data))
-        elif self._collecting is not None:
-            self._collecting.await_body()
-
-    def _await_head(self, count: int) -> None:
-        """A head is not whole yet: bounds how large it may grow and how long it may take."""
-        self._head_bytes += count
-        if self._head_bytes > MAX_HEAD_BYTES:
-            self._refuse(HEAD_TOO_LARGE)
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_S, self._head_late)
-
-    def _head_late(self) -> None:
-        self._head_timer = None
-        if self.transport.is_closing():
-            return
-        if not self.arrived_s:
-            self.transport.close()
-        elif self._in_head:
-            remaining_s = self.arrived_s + HEAD_S - time.perf_counter()
-            busy = self.cycle is not None and not self.cycle.response_complete
-            if remaining_s > 0.001 or busy:  # what is to be said to a pipelined request has to wait for its turn
-                self._head_timer = self.loop.call_later(max(remaining_s, 0.1), self._head_late)
-            else:
-                self._refuse(TOO_SLOW)
-
-    def _refuse(self, refusal: Refusal) -> None:
-        """Answers what did not become a request, and closes the connection."""
-        if self.transport.is_closing():
-            return
-        self.transport.write(response(refusal, self.server_state.default_headers))
-        self.transport.close()
-
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002  # uvicorn's words; ours say the same as a problem
-        self._refuse(self._refusal)
-
-    def on_message_begin(self) -> None:
-        self._idle_since = None  # in data that held a whole request before, which may be answered by now
-        self._in_head = True
-        self.url = b""
-        self.headers = []
-        self.arrived_s = time.perf_counter()
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name, value))
+        self._loopback = not self._proxied and on_this_machine(self.client, self.server)
+        if self._surplus:
+            self._lane = None
 
     def on_headers_complete(self) -> None:
         self._in_head = False
@@ -138,17 +80,24 @@ class LaneProtocol(HttpToolsProtocol):
                 and self.parser.should_keep_alive()
                 and not self.parser.should_upgrade()
             ):
+                if self._unproven:
+                    self.prove()
                 self._collecting = door.cycle(self, door, plain.request_id, principal)
-                self.cycle = self._collecting  # type: ignore[assignment]  # stands in for uvicorn's cycle: see LaneCycle
+                self.cycle = self._collecting
                 self._parts = []
                 return
-        self._ordinary_headers_complete()
+        self.begin()
 
     def _examined(self) -> Plain | None:
         # a connection mostly sends the same headers again; comparing is cheaper than judging
-        if self.headers != self._known_headers:
-            self._known = examine(self.headers)
-            self._known_headers = self.headers
+        if self.headers == self._known_headers:
+            self.caller = self._known_caller
+        else:
+            self._known = None
+            if self.judged("1.1", upgrade=False) is None:
+                self._known = examine(self.headers, any_origin=not self.defence.cors)
+            self._known_headers, self._known_caller = self.headers, self.caller
+            self.address = self.caller.address or ""
         return self._known
 
     def _caller(self, gate: Gate, door: Door, plain: Plain) -> Principal | None:
@@ -160,19 +109,11 @@ class LaneProtocol(HttpToolsProtocol):
             self._asked = asked
         return self._allowed
 
-    def _ordinary_headers_complete(self) -> None:
-        url, headers = self.url, self.headers
-        refusal = judge(url, headers)
-        if refusal is not None:
-            self._refusal = refusal
-            raise ValueError(refusal.code)  # the parser stops here, and uvicorn calls send_400_response
-        super().on_message_begin()
+    def scope_of(self, method: bytes, url: bytes, headers: list[_Header], version: str, caller: Caller) -> Any:
+        scope = super().scope_of(method, url, headers, version, caller)
         if self._extensions:
-            self.scope["extensions"] = self._extensions
-        self.url = url
-        for name, value in headers:
-            super().on_header(name, value)
-        super().on_headers_complete()
+            scope["extensions"] = self._extensions
+        return scope
 
     def on_body(self, body: bytes) -> None:
         if self._collecting is not None:
@@ -199,9 +140,10 @@ class LaneProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         defaults = self.server_state.default_headers
-        if defaults is not self._head_of:
-            self._head_of = defaults
-            lines = b"".join([name + b": " + value + b"\r\n" for name, value in defaults])
+        head_of = self._head_of
+        if head_of is None or defaults is not head_of[0] or self.caller.scheme != head_of[1]:
+            self._head_of = defaults, self.caller.scheme
+            lines = b"".join([name + b": " + value + b"\r\n" for name, value in self.answer_headers()])
             self._head = b"HTTP/1.1 200 OK\r\n" + lines + b"content-type: application/json\r\nx-request-id: "
         if not cycle.keep_alive:
             more += b"connection: close\r\n"
@@ -224,77 +166,26 @@ class LaneProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             cycle.door.left(cycle)
             return
-        path, _, query = cycle.url.partition(b"?")
         headers = [(name.lower(), value) for name, value in cycle.headers]
-        scope: Any = {
-            "type": "http",
-            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
-            "http_version": "1.1",
-            "server": self.server,
-            "client": self.client,
-            "scheme": self.scheme,
-            "root_path": self.root_path,
-            "headers": headers,
-            "state": self.app_state.copy(),
-            "method": "POST",
-            "path": self.root_path + urllib.parse.unquote(path.decode("ascii")),
-            "raw_path": self.root_path.encode("ascii") + path,
-            "query_string": query,
-            "foretell": Arrival(cycle.request_id or cycle.door.ids.next(), cycle.started_s, cycle.admission),
-        }
-        if self._extensions:
-            scope["extensions"] = self._extensions
-        ordinary = RequestResponseCycle(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=self.access_log,
-            default_headers=self.server_state.default_headers,
-            message_event=asyncio.Event(),
-            expect_100_continue=False,
-            keep_alive=cycle.keep_alive,
-            on_response=self.on_response_complete,
-        )
+        scope = self.scope_of(b"POST", cycle.url, headers, "1.1", self.caller_of(headers))
+        scope["foretell"] = Arrival(cycle.request_id or cycle.door.ids.next(), cycle.started_s, cycle.admission)
+        ordinary = self.cycle_of(scope, keep_alive=cycle.keep_alive)
         ordinary.body += cycle.body
         ordinary.more_body = more_body
         ordinary.message_event.set()
-        if self.cycle is cycle:  # type: ignore[comparison-overlap]  # see on_headers_complete
+        if self.cycle is cycle:
             self.cycle = ordinary
         self._start_asgi_task(ordinary, self.app)
 
     # -- the life of the connection --
 
-    def on_response_complete(self) -> None:
-        """As uvicorn's, but one timer serves all the idle times of a connection: to set and cancel one for each request
-        costs more than to let it find, when it goes off, that the connection was used since."""
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-            return
-        self._idle_since = self.loop.time()
-        if self._idle_timer is None:
-            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._close_if_idle)
+    def eof_received(self) -> bool:  # type: ignore[override]
+        return self._collecting is None and super().eof_received()
 
-    def _close_if_idle(self) -> None:
-        self._idle_timer = None
-        if self._idle_since is None or self.transport.is_closing():
-            return
-        remaining_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if remaining_s > 0.001:
-            self._idle_timer = self.loop.call_later(remaining_s, self._close_if_idle)
-        else:
-            self.timeout_keep_alive_handler()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-        if self._idle_timer is not None:
-            self._idle_timer.cancel()
-            self._idle_timer = None
-        super().connection_lost(exc)
+    def _left_s(self, now_s: float) -> float:
+        if self._collecting is None or self.transport.is_closing():
+            return super()._left_s(now_s)
+        left_s = self.arrived_s + HAND_OVER_S - now_s
+        if left_s <= 0:
+            self.give_up_collecting(self._collecting)
+        return max(left_s, 0.001)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import orjson
@@ -10,11 +10,6 @@ import orjson
 from foretell.core.ids import Ids
 
 TYPE_BASE = "https://foretell.dev/errors/"
-MAX_TARGET_BYTES = 8 * 1024
-MAX_HEAD_BYTES = 64 * 1024
-MAX_HEADERS = 128
-HEAD_S = 30.0
-"""How long the head of a request may take to come, and a new connection to begin with one."""
 
 _ids = Ids()
 
@@ -29,42 +24,73 @@ class Refusal(NamedTuple):
     detail: str
 
 
-MALFORMED = Refusal(
-    400, "Bad Request", "malformed_http", "Not an HTTP request", "What came cannot be read as an HTTP/1.1 request."
+def _malformed(detail: str) -> Refusal:
+    return Refusal(400, "Bad Request", "malformed_http", "Not an HTTP request", detail)
+
+
+MALFORMED = _malformed("What came cannot be read as an HTTP/1.1 request.")
+HOST_MALFORMED = _malformed("A request names its host in exactly one Host header: a name or an address, and a port.")
+CODING = _malformed("Bodies come with a length or in chunks; there is no other transfer coding here.")
+TARGET = _malformed("The target of a request is a path and a query here, without a fragment.")
+UPGRADE_WITH_BODY = _malformed(
+    "A request with a body cannot ask for another protocol: leave out the Upgrade header, or begin with HTTP/1.1."
 )
 TOO_SLOW = Refusal(
     408,
     "Request Timeout",
     "request_too_slow",
     "Request too slow",
-    f"The head of the request did not come within {HEAD_S:g} seconds.",
+    "The head of the request did not come in the time allowed (wire.head_s).",
+)
+TOO_MANY_CHUNKS = Refusal(
+    413,
+    "Content Too Large",
+    "too_many_chunks",
+    "Too many chunks",
+    "The body comes in more chunks than the server reads (wire.max_chunks); send it with a length.",
 )
 TARGET_TOO_LONG = Refusal(
     414,
     "URI Too Long",
     "target_too_long",
     "Target too long",
-    f"The path and query of the request are longer than {MAX_TARGET_BYTES} bytes.",
+    "The path and query of the request are longer than the server reads (wire.max_target_bytes).",
+)
+MISDIRECTED = Refusal(
+    421,
+    "Misdirected Request",
+    "misdirected_request",
+    "Not a name of this server",
+    "The request is for a host that this server was not told is its own (wire.hosts).",
 )
 HEAD_TOO_LARGE = Refusal(
     431,
     "Request Header Fields Too Large",
     "headers_too_large",
     "Headers too large",
-    f"A request may have {MAX_HEADERS} headers, and {MAX_HEAD_BYTES} bytes of them.",
+    "The request has more headers, or larger ones, than the server reads (wire.max_headers, wire.max_header_bytes, "
+    "wire.max_head_bytes).",
 )
+NO_ROOM = Refusal(
+    503,
+    "Service Unavailable",
+    "too_many_connections",
+    "Too many connections",
+    "There are as many connections as the server holds, from this address or in all (wire.max_connections).",
+)
+REFUSALS = (
+    MALFORMED,
+    TOO_SLOW,
+    TOO_MANY_CHUNKS,
+    TARGET_TOO_LONG,
+    MISDIRECTED,
+    HEAD_TOO_LARGE,
+    NO_ROOM,
+)
+"""One of each code, for the reference."""
 
 
-def judge(url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> Refusal | None:
-    """Why a request with this target and these headers is refused before it is looked at; None where it is not."""
-    if len(url) > MAX_TARGET_BYTES:
-        return TARGET_TOO_LONG
-    if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEAD_BYTES:
-        return HEAD_TOO_LARGE
-    return None
-
-
-def response(refusal: Refusal, defaults: Sequence[tuple[bytes, bytes]]) -> bytes:
+def response(refusal: Refusal, defaults: Iterable[tuple[bytes, bytes]]) -> bytes:
     """The whole answer, after which the connection is closed. ``defaults`` are headers that every answer carries."""
     request_id = _ids.next()
     problem = {
@@ -78,5 +104,7 @@ def response(refusal: Refusal, defaults: Sequence[tuple[bytes, bytes]]) -> bytes
     body = orjson.dumps(problem)
     lines = [f"HTTP/1.1 {refusal.status} {refusal.phrase}".encode(), *(b"%b: %b" % pair for pair in defaults)]
     lines += [b"content-type: application/problem+json", b"cache-control: no-store", b"connection: close"]
+    if refusal.status == 503:
+        lines.append(b"retry-after: 1")
     lines += [b"content-length: %d" % len(body), b"x-request-id: " + request_id.encode()]
     return b"\r\n".join([*lines, b"", body])

@@ -17,6 +17,7 @@ from foretell.api.access import Asked
 from foretell.api.dependencies import Services, find_services
 from foretell.api.problems import InternalError, problem_response
 from foretell.core.access.principal import Principal
+from foretell.core.headers import safety_headers
 from foretell.core.ids import Ids, sane_request_id
 from foretell.errors import NotReady, RequestError
 from foretell.lifecycle.catalog import Catalog
@@ -150,11 +151,12 @@ class ContextMiddleware:
             return
         exchange = scope[KEY] = _open(scope, services)
         id_header = (b"x-request-id", exchange.request_id.encode("latin-1"))
+        safety = safety_headers(scope["scheme"], services.settings.wire.hsts_s)
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                message["headers"] = [*message["headers"], id_header]
+                message["headers"] = [*message["headers"], *safety, id_header]
             await send(message)
 
         try:

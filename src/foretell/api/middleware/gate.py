@@ -13,6 +13,7 @@ from foretell.api.problems import problem_response
 from foretell.core.access.address import on_this_machine
 from foretell.core.access.credentials import Credential, presented, proved
 from foretell.core.access.decision import Action, Need
+from foretell.core.proxies import PROXIED
 from foretell.errors import RequestError
 from foretell.security.gate import Admission
 
@@ -53,7 +54,9 @@ class GateMiddleware:
     async def _admit(self, exchange: Exchange, asked: Asked, scope: AsgiScope) -> Admission:
         services = exchange.services
         gate = services.gate
-        loopback, address = on_this_machine(scope.get("client"), scope.get("server")), address_of(scope)
+        # what a proxy hands on came from elsewhere, whatever address it names
+        loopback = PROXIED not in scope and on_this_machine(scope.get("client"), scope.get("server"))
+        address = address_of(scope)
         need = _need(asked, loopback or services.settings.auth.public_docs)
         if need == "public":
             return await gate.admit(gate.nobody, Action(need), address)

@@ -1,0 +1,105 @@
+"""Names that are paths (faults.md, row 56): 500 ways out of a folder, for whatever takes a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import product
+
+_DOTS = [
+    "..",
+    "%2e%2e",
+    "%2E.",
+    ".%2e",
+    "%252e%252e",
+    "..%00",
+    "%c0%ae%c0%ae",
+    "%uff0e%uff0e",
+    "．．",
+    "․․",
+    "..;",
+    "..%3b",
+    "...",
+    "..%5c",
+    "%00..",
+    "..%ff",
+]
+_SLASHES = ["/", "%2f", "%252f", "\\", "%5c", "//", "/./", ";/", "%c0%af", "∕", "／"]
+_ENDS = ["etc/passwd", "iris", "proc/self/environ"]
+_OTHERS = [
+    "/etc/passwd",
+    "//etc/passwd",
+    "///",
+    "file:///etc/passwd",
+    "~",
+    "~root",
+    "$HOME",
+    "${HOME}",
+    "`id`",
+    "$(id)",
+    "|id",
+    ";id",
+    "con",
+    "nul",
+    "iris%00",
+    "iris%00.json",
+    "iris%0a",
+    "iris%0d%0a",
+    "iris\t",
+    " iris",
+    "iris ",
+    "iris.",
+    "IRIS",
+    "Iris",
+    "iris/",
+    "iris//",
+    "./iris",
+    "iris#x",
+    "iris;x=1",
+    "iris,",
+    "-iris",
+    "--help",
+    ".iris",
+    ".git",
+    ".env",
+    "%69ris%2f",
+    "a" * 129,
+    "a" * 4000,
+    "%",
+    "%zz",
+    "%e2%80%ae",
+    "\u202eiris",
+    "ir\u0131s",
+    "I\u0307ris",
+    "%F0%9F%92%A9",
+    "*",
+    "?",
+    "[a-z]*",
+    "iris@v1",
+    "iris:v1",
+    "..\\..",
+    "C:\\Windows",
+    "\\\\host\\share",
+    "0",
+    "null",
+    "undefined",
+    "NaN",
+    "true",
+    "__proto__",
+    "{{7*7}}",
+    "%7b%7b7*7%7d%7d",
+    "<script>",
+    "'--",
+    '" or 1=1',
+    "iris' or '1",
+    "iris%27",
+    "latest",
+    "batch",
+    "versions",
+]
+
+
+def names() -> Iterator[str]:
+    """All of them, as they stand in a path: letters beyond ASCII are sent as UTF-8."""
+    for dots, slash, end in product(_DOTS, _SLASHES, _ENDS):
+        yield f"{dots}{slash}{dots}{slash}{end}"
+    yield from _OTHERS

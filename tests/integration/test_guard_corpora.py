@@ -1,0 +1,128 @@
+"""What is sent to a server by those who mean harm: none of it is taken for a request it is not."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.evil import headers, hosts, smuggling
+from tests.evil.client import talk
+from tests.evil.paths import names
+from tests.serving import Running, running
+from tests.wire import Wire, get, post
+
+ROW = b'{"features": [1, 2]}'
+PATHS = ["/predict", "/api/v1/predict", "/api/v1/predict/batch", "/health", "/docs", "/api/v1/models", "/nowhere"]
+CASES = list(smuggling.cases())
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["lane", "ordinary"])
+def server(request: pytest.FixtureRequest) -> Iterator[Running]:
+    with running(lane=request.param, keep_alive_s=2) as serving:
+        yield serving
+
+
+def test_there_are_as_many_smuggling_cases_as_were_asked_for() -> None:
+    assert len(CASES) >= 300
+    assert len(hosts.MALFORMED) + len(hosts.MISDIRECTED) >= 60
+    assert len(list(names())) >= 500
+
+
+@pytest.mark.parametrize("pieces", [1, 3], ids=["whole", "in pieces"])
+def test_no_smuggled_request_is_ever_answered(server: Running, pieces: int) -> None:
+    wrong = []
+    for case in CASES if pieces == 1 else CASES[::5]:
+        size = -(-len(case.data) // pieces)
+        got = talk(server.port, *(case.data[at : at + size] for at in range(0, len(case.data), size)))
+        if not got.ended or len(got.statuses) > 1 or got.rest or "smuggled" in server.observer.ids:
+            wrong.append((case.name, got))
+    assert not wrong
+    assert "smuggled" not in server.observer.ids
+
+
+def test_what_is_right_is_answered_in_order_however_unusual(server: Running) -> None:
+    for case in smuggling.pipelined():
+        with Wire(server.port) as wire:
+            wire.send(case.data)
+            assert [wire.answer().status for _ in range(case.answers)] == [200] * case.answers, case.name
+
+
+def test_trailers_are_not_taken_for_headers(server: Running) -> None:
+    with Wire(server.port) as wire:
+        head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+        wire.send(head, b"%x\r\n%b\r\n0\r\nX-Request-ID: trailed\r\nContent-Type: text/csv\r\n\r\n" % (len(ROW), ROW))
+        answer = wire.answer()
+    assert answer.status == 200
+    assert answer.headers["x-request-id"] != "trailed"
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_a_host_that_is_none_or_not_ours_is_refused_on_every_route(server: Running, path: str) -> None:
+    for values, status in ((hosts.MALFORMED, 400), (hosts.MISDIRECTED, 421)):
+        for value in values:
+            lines = [b"POST %b HTTP/1.1" % path.encode(), b"Host: " + value, b"Content-Length: %d" % len(ROW), b"", ROW]
+            got = talk(server.port, b"\r\n".join(lines))
+            assert (got.statuses, got.ended) == ((status,), True), (value, got)
+    for value in hosts.RIGHT:
+        with Wire(server.port) as wire:
+            wire.send(post(path, ROW, host=value.decode()))
+            assert wire.answer().status not in (400 if path == "/predict" else 421, 421), value
+
+
+def test_http_1_0_and_two_hosts(server: Running) -> None:
+    assert talk(server.port, b"GET /health/live HTTP/1.0\r\n\r\n").statuses == (200,)
+    assert talk(server.port, b"GET /health/live HTTP/1.0\r\nHost: evil.example\r\n\r\n").statuses == (421,)
+    assert talk(server.port, b"GET /health/live HTTP/1.0\r\nHost: localhost\r\nHost: localhost\r\n\r\n").statuses == (
+        400,
+    )
+    whole = b"GET http://localhost/health/live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    assert talk(server.port, whole).statuses == (200,)
+
+
+def test_names_that_are_paths_find_nothing(server: Running) -> None:
+    with Wire(server.port) as wire:
+        for index, name in enumerate(names()):
+            path = name.encode().replace(b" ", b"%20").replace(b"\t", b"%09")
+            for template in (b"/api/v1/models/%b", b"/api/v1/models/sum/versions/%b", b"/docs/assets/%b")[index % 3 :][
+                :1
+            ]:
+                data = b"GET " + template % path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                with Wire(server.port) as single:
+                    single.send(data)
+                    answer = single.answer()
+                if name == "latest" and answer.status == 200:
+                    continue  # a version's name, after all
+                assert answer.status in (400, 404, 405), (name, answer)
+                assert b"root:" not in answer.body
+        wire.send(get("/health/live"))
+        assert wire.answer().status == 200
+
+
+def test_what_headers_hold_does_not_act_on_answers_or_on_what_is_told(server: Running) -> None:
+    before = len(server.observer.ids)
+    sent = 0
+    for value in headers.INJECTED:
+        for name in (b"User-Agent", b"X-Request-ID", b"Referer", b"X-Forwarded-For", b"Origin"):
+            with Wire(server.port) as wire:
+                wire.send(b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n", name + b": " + value)
+                wire.send(b"\r\n\r\n", ROW)
+                answer = wire.answer()
+            assert answer.status in (200, 400), "control characters are none that a header may hold"
+            sent += answer.status == 200
+            assert value.decode("latin-1") not in (answer.headers["x-request-id"], json.dumps(answer.headers))
+    server.eventually(lambda: len(server.observer.ids) == before + sent)
+    assert sent > len(headers.INJECTED)
+    assert all(each.isascii() and each.isprintable() and len(each) <= 128 for each in server.observer.ids)
+
+
+def test_hostile_headers_are_read_in_linear_time(server: Running) -> None:
+    for name, value in headers.slow().items():
+        with Wire(server.port) as wire:
+            wire.send(b"POST /api/v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 20\r\n")
+            began = time.thread_time()
+            wire.send(name.strip(" -").encode() + b": " + value + b"\r\n\r\n", ROW)
+            assert wire.answer().status in (200, 400, 401, 406, 415, 431)
+            assert time.thread_time() - began < 1.0
