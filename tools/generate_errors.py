@@ -9,6 +9,7 @@ import foretell.errors as tree
 from foretell.api.problems import MAX_BYTES, MEDIA_TYPE, STATUSES, TYPE_BASE
 from foretell.core.faults import TITLES
 from foretell.errors import ArtifactError, ForetellError, OperatorError, PackagingError
+from foretell.wire.refusals import REFUSALS
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference" / "errors.md"
 
@@ -71,6 +72,8 @@ def page() -> str:
     described = dict(re.findall(r"[├└]── (\w+) +(\S.*)", tree.__doc__ or ""))
     parts = [HEAD, "## Codes by status\n\n| status | code | what |\n|---|---|---|\n"]
     rows = [(status, error.code, described.get(error.__name__) or error.title) for error, status in STATUSES.items()]
+    known = {code for _, code, _ in rows}
+    rows += [(each.status, each.code, each.detail.rstrip(".")) for each in REFUSALS if each.code not in known]
     rows += [(status, code, what) for code, (status, what) in NARROWED.items()]
     parts += [f"| {status} | `{code}` | {what} |\n" for status, code, what in sorted(set(rows))]
     parts.append(

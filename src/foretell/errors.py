@@ -39,7 +39,7 @@
         ├── NotAcceptable        no answer format the caller takes
         ├── UnsupportedMediaType the body's format is not read here
         ├── BodyTooLarge         over limits.max_body_bytes
-        ├── RequestTooSlow       its body does not come in the time allowed for it
+        ├── RequestTooSlow       it does not come in the time allowed for it
         ├── Misdirected          for a host that this server does not answer for
         ├── ModelFailed          the model itself failed on valid input
         ├── Unavailable          not now: try again

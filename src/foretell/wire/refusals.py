@@ -78,6 +78,13 @@ NO_ROOM = Refusal(
     "Too many connections",
     "There are as many connections as the server holds, from this address or in all (wire.max_connections).",
 )
+PIPELINE_FULL = Refusal(
+    503,
+    "Service Unavailable",
+    "too_many_pipelined",
+    "Too many requests at once",
+    "More requests wait on this connection than the server keeps; wait for answers before asking on.",
+)
 REFUSALS = (
     MALFORMED,
     TOO_SLOW,
@@ -86,6 +93,7 @@ REFUSALS = (
     MISDIRECTED,
     HEAD_TOO_LARGE,
     NO_ROOM,
+    PIPELINE_FULL,
 )
 """One of each code, for the reference."""
 
