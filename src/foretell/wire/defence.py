@@ -43,7 +43,7 @@ class Defence:
     def __init__(self, settings: Settings, free_files: int | None = None) -> None:
         self.limits = settings.wire
         self.hosts = Hosts.of(settings.wire.hosts, settings.host)
-        self.hosts_of_proxies = Hosts.of(settings.wire.hosts, "")
+        self.hosts_of_others = Hosts.of(settings.wire.hosts, "")
         self.proxies = Proxies(settings.proxy.trusted, settings.proxy.header)
         self.cors = bool(settings.cors.origins)
         self.safety = {scheme: safety_headers(scheme, settings.wire.hsts_s) for scheme in ("http", "https")}

@@ -115,8 +115,7 @@ class GuardedProtocol(WatchedProtocol):
     def judged(self, version: str, *, upgrade: bool) -> Refusal | None:
         """Why the request whose head is whole is refused; where it is not, ``caller`` says from here who sent it."""
         defence = self.defence
-        hosts = defence.hosts_of_proxies if self._proxied else defence.hosts
-        refusal = judge(self.url, self.headers, version, hosts, defence.limits, upgrade=upgrade)
+        refusal = judge(self.url, self.headers, version, self._hosts, defence.limits, upgrade=upgrade)
         if refusal is None and self._proxied:
             self.caller = self.caller_of(self.headers)
         return refusal

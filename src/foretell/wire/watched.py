@@ -14,6 +14,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from foretell.core.hosts import is_loopback
 from foretell.core.proxies import Caller
 from foretell.wire.defence import Defence, place_of
 from foretell.wire.ordinary import is_reset
@@ -41,6 +42,7 @@ class WatchedProtocol(HttpToolsProtocol):
         self.cycle: Any = None  # uvicorn's kind, or one that stands in for it
         self.caller = Caller(None, "http")
         self._peer: str | None = None
+        self._hosts = self.defence.hosts
         self._proxied = False
         self._surplus = False
         self._unproven = True
@@ -60,6 +62,9 @@ class WatchedProtocol(HttpToolsProtocol):
         self._peer = address = None if self.client is None else self.client[0]
         defence = self.defence
         self._proxied = bool(defence.proxies) and defence.proxies.trusts(address)
+        # settings that name a loopback address say nothing where another server has bound the socket
+        own = self.server is None or is_loopback(self.server[0])
+        self._hosts = defence.hosts if own and not self._proxied else defence.hosts_of_others
         self.place = None if self._proxied else place_of(address)
         self.caller = Caller(address, self.scheme or "http")
         self._watch = self.loop.call_later(defence.tick_s, self._look)
