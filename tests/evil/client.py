@@ -35,8 +35,12 @@ def connect(port: int, source: str = "127.0.0.1", *, receive_bytes: int | None =
     if receive_bytes is not None:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
     made.settimeout(20)
-    made.bind((source, 0))
-    made.connect(("127.0.0.1", port))
+    try:
+        made.bind((source, 0))
+        made.connect(("127.0.0.1", port))
+    except OSError:
+        made.close()
+        raise
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return made
 

@@ -59,7 +59,7 @@ def test_services_are_opened_before_the_first_request_and_closed_after_the_last(
     happened: list[str] = []
 
     class Services:
-        lane = "the lane"
+        lane, wire = "the lane", "the wire"
 
     services = Services()
 
@@ -74,12 +74,12 @@ def test_services_are_opened_before_the_first_request_and_closed_after_the_last(
     sent, state = lifespan_of(open_services)
     assert happened == ["open", "closed"]
     assert [message["type"] for message in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
-    assert state == {"services": services, "lane": "the lane"}
+    assert state == {"services": services, "lane": "the lane", "wire": "the wire"}
 
 
 def test_an_error_at_the_end_that_is_none_of_the_start_is_not_hidden() -> None:
     class Services:
-        lane = None
+        lane = wire = None
 
     @asynccontextmanager
     async def open_services(_: Settings) -> AsyncIterator[Any]:

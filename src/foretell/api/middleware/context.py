@@ -151,7 +151,7 @@ class ContextMiddleware:
             return
         exchange = scope[KEY] = _open(scope, services)
         id_header = (b"x-request-id", exchange.request_id.encode("latin-1"))
-        safety = safety_headers(scope["scheme"], services.settings.wire.hsts_s)
+        safety = safety_headers(scope.get("scheme", "http"), services.settings.wire.hsts_s)
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":

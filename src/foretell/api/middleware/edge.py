@@ -56,7 +56,7 @@ class EdgeMiddleware:
         if not self._proxies.trusts(peer):
             return
         scope[PROXIED] = True
-        address, scope["scheme"] = self._proxies.caller(peer, scope["scheme"], scope["headers"])
+        address, scope["scheme"] = self._proxies.caller(peer, scope.get("scheme", "http"), scope["headers"])
         if address != peer:
             scope["client"] = None if address is None else (address, 0)
 
