@@ -14,7 +14,7 @@ from foretell.errors import RiskNotAccepted
 from foretell.security.posture import Facts, is_loopback, posture, refuse
 from foretell.security.report import document, summary
 from foretell.security.tls.files import Leaf
-from foretell.settings import Auth, Docs, Limits, Log, Settings, Tls, Trust
+from foretell.settings import Auth, Cors, Docs, Limits, Log, Proxy, Rates, Settings, Tls, Trust, Wire
 
 HOME = Facts("127.0.0.1", 8000)
 WORLD = Facts("0.0.0.0", 8000)
@@ -31,6 +31,16 @@ TABLE: list[tuple[str, dict[str, Any], Facts, list[str]]] = [
     ("no auth, here", {"auth": Auth(mode="off")}, HOME, []),
     ("auth for all", {**SAFE, "auth": Auth(mode="on")}, WORLD, []),
     ("no TLS, here", {}, replace(HOME, root=True, models_writable=True), []),
+    ("a proxy that speaks it", {"proxy": Proxy(trusted=("10.0.0.1",))}, WORLD, []),
+    ("a proxy on a Unix socket is none", {"proxy": Proxy(trusted=("unix",))}, WORLD, ["SW03"]),
+    ("everybody as a proxy", {**SAFE, "proxy": Proxy(trusted=("0.0.0.0/0",))}, WORLD, ["SW24"]),
+    ("every page", {"cors": Cors(origins=("*",))}, HOME, ["SW21"]),
+    ("some pages", {"cors": Cors(origins=("https://shop.example.com",))}, HOME, []),
+    ("slow bodies", {"wire": Wire(min_body_rate=0, max_connections_per_address=0)}, HOME, ["SW22"] * 2),
+    ("long heads", {"wire": Wire(max_head_bytes=128 * 1024 + 1, head_s=61)}, HOME, ["SW22"] * 2),
+    ("compressed bodies", {"wire": Wire(compressed=True)}, HOME, ["SW26"]),
+    ("no rates", {**SAFE, "rates": Rates(anonymous=(), failures=())}, WORLD, ["SW23"] * 2),
+    ("no rates, here", {"rates": Rates(anonymous=(), failures=())}, HOME, []),
     ("root", SAFE, replace(WORLD, root=True), ["SW08"]),
     ("documentation", {**SAFE, "auth": Auth(public_docs=True)}, WORLD, ["SW20"]),
     ("no documentation", {**SAFE, "auth": Auth(public_docs=True), "docs": Docs(enabled=False)}, WORLD, []),
@@ -67,7 +77,7 @@ def test_the_line_of_a_weakness_stays_as_it_is() -> None:
     (line,) = posture(Settings(), WORLD)
     assert str(line) == (
         "SECURITY-WEAKENED SW03 tls=off bind=0.0.0.0: Keys and predictions travel in clear text. "
-        "Fix: tls.cert and tls.key, or host 127.0.0.1."
+        "Fix: tls.cert and tls.key, or proxy.trusted, or host 127.0.0.1."
     )
 
 
@@ -98,7 +108,13 @@ def test_what_refuses_is_told_with_every_way_out_in_few_lines() -> None:
     )
     hint = str(caught.value.hint)
     assert len(hint.splitlines()) <= 5
-    for way in ("--tls-cert FILE --tls-key FILE", "--tls-self-signed", "--host 127.0.0.1", "--accept-risk SW03"):
+    for way in (
+        "--tls-cert FILE --tls-key FILE",
+        "--tls-self-signed",
+        "FORETELL_PROXY__TRUSTED",
+        "--host 127.0.0.1",
+        "--accept-risk SW03",
+    ):
         assert way in hint
     assert caught.value.exit_code == 78
 
@@ -131,7 +147,7 @@ def test_a_server_that_is_as_it_should_be_says_so_in_one_line() -> None:
     assert said["bind"] == "0.0.0.0:8000"
     assert said["tls"] == "1.2 and 1.3, certificate until 2027-01-02"
     assert said["client_certificates"] == "optional"
-    assert (said["auth"], said["trust"]) == ("auto", "data only")
+    assert (said["proxies"], said["auth"], said["trust"]) == ("none", "auto", "data only")
     assert said["limits"] == "body 8 MiB, batch 1000 rows, request 30 s, streams 64"
     assert said["weakened"] == "nothing"
 

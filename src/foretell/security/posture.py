@@ -21,8 +21,22 @@ CEILINGS: Mapping[str, float] = {
     "limits.max_json_depth": 128,
     "keep_alive_s": 120,
     "drain_s": 300,
+    "wire.head_s": 60,
+    "wire.body_s": 600,
+    "wire.write_stall_s": 300,
+    "wire.max_target_bytes": 64 * 1024,
+    "wire.max_head_bytes": 128 * 1024,
+    "wire.max_headers": 500,
+    "wire.max_chunks": 65_536,
 }
 """Beyond these a limit hardly limits what one caller can take."""
+NO_LIMIT = ("wire.min_body_rate", "wire.max_connections_per_address")
+"""For these 0 means that there is none."""
+
+_ENDLESS = {
+    "anonymous": "Callers without a credential may come as often as they like.",
+    "failures": "Credentials may be guessed as fast as the server answers.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +105,7 @@ def _ways(refused: Sequence[Weakness]) -> Iterator[tuple[str, str]]:
     codes = {weakness.code for weakness in refused}
     if "SW03" in codes:
         yield "--tls-cert FILE --tls-key FILE", "serve HTTPS; --tls-self-signed while developing"
+        yield "FORETELL_PROXY__TRUSTED=ADDRESS", "trust the proxy at this address, which speaks TLS to callers"
     if "SW01" in codes:
         yield "FORETELL_AUTH__MODE=auto", "ask callers for a key, a token or a certificate"
 
@@ -101,13 +116,16 @@ def _on_a_network(settings: Settings, facts: Facts) -> Iterator[Weakness]:
     bind = f"bind={facts.address}"
     if settings.auth.mode == "off":
         yield Weakness("SW01", f"auth=off {bind}", "Anybody may call, without a credential.", "auth.mode = auto or on.")
-    if not settings.tls.enabled:
+    if not settings.tls.enabled and not _behind_proxy(settings):
         yield Weakness(
             "SW03",
             f"tls=off {bind}",
             "Keys and predictions travel in clear text.",
-            "tls.cert and tls.key, or host 127.0.0.1.",
+            "tls.cert and tls.key, or proxy.trusted, or host 127.0.0.1.",
         )
+    for key in ("anonymous", "failures"):
+        if not getattr(settings.rates, key):
+            yield Weakness("SW23", f"rates.{key}=none {bind}", _ENDLESS[key], f"rates.{key}.")
     if facts.root:
         yield Weakness(
             "SW08",
@@ -146,6 +164,8 @@ def _on_a_network(settings: Settings, facts: Facts) -> Iterator[Weakness]:
 
 
 def _anywhere(settings: Settings, facts: Facts) -> Iterator[Weakness]:
+    if "*" in settings.cors.origins:
+        yield Weakness("SW21", "cors.origins=*", "Any page that a browser shows may call.", "name the origins.")
     for key, ceiling in CEILINGS.items():
         value = _value(settings, key)
         if value > ceiling:
@@ -155,8 +175,17 @@ def _anywhere(settings: Settings, facts: Facts) -> Iterator[Weakness]:
                 "The limit hardly limits what one caller can take.",
                 f"{ceiling:g} or less.",
             )
+    for key in NO_LIMIT:
+        if not _value(settings, key):
+            yield Weakness("SW22", f"{key}=0", "One caller may hold connections without an end.", "1 or more.")
+    if any(network.endswith("/0") for network in settings.proxy.trusted):
+        yield Weakness("SW24", "proxy.trusted=everybody", "Any caller may claim any address.", "name the proxies.")
     if settings.log.values:
         yield Weakness("SW25", "log.values=true", "The log may hold callers' values.", "log.values = false.")
+    if settings.wire.compressed:
+        yield Weakness(
+            "SW26", "wire.compressed=true", "Small bodies become large ones in memory.", "wire.compressed = false."
+        )
     if settings.trust.pickle:
         yield Weakness(
             "SW28",
@@ -185,6 +214,11 @@ def _anywhere(settings: Settings, facts: Facts) -> Iterator[Weakness]:
             "A crash leaves keys and callers' values in a file.",
             "core_dumps = false.",
         )
+
+
+def _behind_proxy(settings: Settings) -> bool:
+    """Whether a proxy is declared that callers reach us through; a Unix socket's is none for an address."""
+    return any(network != "unix" for network in settings.proxy.trusted)
 
 
 def _value(settings: Settings, key: str) -> float:

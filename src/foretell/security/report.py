@@ -18,6 +18,7 @@ def summary(settings: Settings, facts: Facts, weaknesses: Sequence[Weakness]) ->
         "bind": facts.bind,
         "tls": _tls(settings, facts),
         "client_certificates": settings.tls.client_certificate if settings.tls.client_ca else "not asked for",
+        "proxies": ", ".join(settings.proxy.trusted) or "none",
         "auth": settings.auth.mode,
         "trust": "data only" if not settings.trust.pickle else f"data; code of {', '.join(settings.trust.pickle)}",
         "limits": _limits(settings),
