@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Literal
 
 from foretell.core.access.principal import Principal
@@ -16,6 +17,7 @@ State = Literal["active", "replaced", "expired", "revoked"]
 COLUMNS = (
     "id, name, tenant, scopes, models, rates, created_s, expires_s, revoked_s, used_s, replaced_by, digest, revision"
 )
+_REMEMBERED = 1024
 SELECT = f"SELECT {COLUMNS} FROM keys "  # noqa: S608  # columns of our own
 
 
@@ -45,10 +47,9 @@ class KeyRecord:
             id_,
             name,
             tenant,
-            # a scope that a later version knew gives nothing here
-            frozenset(scope for scope in SCOPES if scope in json.loads(scopes)),
-            None if models is None else frozenset(json.loads(models)),
-            tuple(Rate.parse(text) for text in json.loads(rates)),
+            _scopes(scopes),
+            None if models is None else _models(models),
+            _rates(rates),
             created,
             expires,
             revoked,
@@ -87,6 +88,26 @@ class KeyRecord:
             "last_used": _moment(self.used_s),
             "replaced_by": self.replaced_by,
         }
+
+
+# thousands of keys have but a few of each between them
+
+
+@lru_cache(_REMEMBERED)
+def _scopes(text: str) -> frozenset[Scope]:
+    # a scope that a later version knew gives nothing here
+    given = json.loads(text)
+    return frozenset(scope for scope in SCOPES if scope in given)
+
+
+@lru_cache(_REMEMBERED)
+def _models(text: str) -> frozenset[str]:
+    return frozenset(json.loads(text))
+
+
+@lru_cache(_REMEMBERED)
+def _rates(text: str) -> tuple[Rate, ...]:
+    return tuple(Rate.parse(each) for each in json.loads(text))
 
 
 def _moment(seconds: float | None) -> str | None:
