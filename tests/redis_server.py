@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -16,6 +17,7 @@ from typing import Any
 from tests.tooling import miss
 
 WAIT_S = 20.0
+BATCH = 100
 
 
 class RedisServer:
@@ -71,9 +73,42 @@ class RedisServer:
         """Ends ``hang``."""
         self._signal(signal.SIGCONT)
 
+    def poison(self, chance: random.Random) -> int:
+        """Spoils every value there is, each in one of many ways, and leaves it its time. How many they were."""
+        spoiled = 0
+        with self.client() as client:
+            names = list(client.scan_iter("foretell:*", count=1000))
+            for start in range(0, len(names), BATCH):
+                batch = names[start : start + BATCH]
+                pipeline = client.pipeline(transaction=False)
+                for name in batch:
+                    pipeline.get(name)
+                found = dict(zip(batch, pipeline.execute(raise_on_error=False), strict=True))
+                values = {name: value for name, value in found.items() if isinstance(value, bytes)}
+                for name, value in values.items():
+                    _spoil(pipeline, name, value, chance.choice(list(values.values())), chance)
+                pipeline.execute()
+                spoiled += len(values)
+        return spoiled
+
     def _signal(self, number: int) -> None:
         assert self._process is not None
         os.kill(self._process.pid, number)
+
+
+def _spoil(pipeline: Any, name: bytes, value: bytes, other: bytes, chance: random.Random) -> None:
+    """Puts something in the place of a value; ``other`` is what stands under another key."""
+    way = chance.randrange(6)
+    if way == 0:
+        pipeline.delete(name)
+        pipeline.lpush(name, b"no text at all")
+        pipeline.expire(name, 5)
+        return
+    flipped = bytearray(value or b"x")
+    flipped[chance.randrange(len(flipped))] ^= 1 << chance.randrange(8)
+    huge = b"x" * 10**6 if chance.random() < 0.05 else b""
+    spoiled = [bytes(flipped), value[:-3], other, chance.randbytes(200), huge][way - 1]
+    pipeline.set(name, spoiled, keepttl=True)
 
 
 @contextmanager
