@@ -1,8 +1,8 @@
 """Callers who come at random moments and know what is right, in a process of their own: an open load, each answer held.
 
-`python -m tests.e2e.callers PORT PATH FOLDER RATE` asks until its standard input closes, then leaves in the folder what came
-of each request. Times count from when a request was due (`benchmarks.openloop` says why). RATE 0 asks as fast as it is
-answered, which tells how much the server can.
+`python -m tests.e2e.callers PORT PATH FOLDER RATE` asks until its standard input closes, then leaves in the folder what
+came of each request. Times count from when a request was due (`benchmarks.openloop` says why). RATE 0 asks as fast as
+it is answered, which tells how much the server can.
 """
 
 from __future__ import annotations
@@ -38,6 +38,14 @@ TOLD = 20
 RIGHT, WRONG, FAILED = 0, 1, 2
 
 
+class Asked(NamedTuple):
+    """A question that was due at some time, and how late the callers were with it."""
+
+    question: Question
+    due_s: float
+    behind_s: float
+
+
 class Question(NamedTuple):
     """A request, and what the model itself says to it."""
 
@@ -56,17 +64,21 @@ class Question(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """What came, by when it was due on the clock ``time.monotonic``. ``told`` are the first that were not right."""
+    """What came, by when it was due on the clock ``time.monotonic``. ``told`` are the first that were not right.
+
+    ``behind_s``: how late the callers' own process was; where that is much, the times say nothing of the server.
+    """
 
     due_s: NDArray[np.float64]
     took_s: NDArray[np.float64]
+    behind_s: NDArray[np.float64]
     verdicts: NDArray[np.int64]
     told: str
 
     def within(self, since_s: float, until_s: float) -> Answers:
         """Those that were due in that time."""
         chosen = (self.due_s >= since_s) & (self.due_s < until_s)
-        return Answers(self.due_s[chosen], self.took_s[chosen], self.verdicts[chosen], self.told)
+        return Answers(self.due_s[chosen], self.took_s[chosen], self.behind_s[chosen], self.verdicts[chosen], self.told)
 
     def __len__(self) -> int:
         return len(self.due_s)
@@ -83,6 +95,10 @@ class Answers:
     def p99_ms(self) -> float:
         return float(np.percentile(self.took_s, 99)) * 1e3
 
+    @property
+    def behind_p99_ms(self) -> float:
+        return float(np.percentile(self.behind_s, 99)) * 1e3
+
 
 @contextmanager
 def callers(port: int, path: str, folder: Path, rate: float) -> Iterator[list[Answers]]:
@@ -96,8 +112,8 @@ def callers(port: int, path: str, folder: Path, rate: float) -> Iterator[list[An
         finally:
             process.kill()
     assert process.returncode == 0, told.decode()
-    due_s, took_s, verdicts = np.load(folder / "answers.npy")
-    came.append(Answers(due_s, took_s, verdicts.astype(np.int64), told.decode()))
+    due_s, took_s, behind_s, verdicts = np.load(folder / "answers.npy")
+    came.append(Answers(due_s, took_s, behind_s, verdicts.astype(np.int64), told.decode()))
 
 
 def write_questions(model: Model, folder: Path) -> None:
@@ -125,8 +141,8 @@ class Crowd:
     hasty: bool
     over: asyncio.Event = field(default_factory=asyncio.Event)
     idle: deque[Caller] = field(default_factory=deque)
-    waiting: deque[tuple[Question, float]] = field(default_factory=deque)
-    came: list[tuple[float, float, int]] = field(default_factory=list)
+    waiting: deque[Asked] = field(default_factory=deque)
+    came: list[tuple[float, float, float, int]] = field(default_factory=list)
     chance: random.Random = field(default_factory=lambda: random.Random(7))
     asked: int = 0
     told: int = 0
@@ -135,23 +151,23 @@ class Crowd:
         """One more is due."""
         self.asked += 1
         which = REPEATED + self.asked % FRESH if self.chance.random() < 0.5 else self.chance.randrange(REPEATED)
-        question = self.questions[which]
+        asked = Asked(self.questions[which], due_s, time.monotonic() - due_s)
         if self.idle:
-            self.idle.popleft().ask(question, due_s)
+            self.idle.popleft().ask(asked)
         else:
-            self.waiting.append((question, due_s))
+            self.waiting.append(asked)
 
-    def answered(self, question: Question, due_s: float, status: int, body: bytes) -> None:
-        took_s = time.monotonic() - due_s
-        verdict = question.judged(status, body)
+    def answered(self, asked: Asked, status: int, body: bytes) -> None:
+        took_s = time.monotonic() - asked.due_s
+        verdict = asked.question.judged(status, body)
         if verdict != RIGHT and self.told < TOLD:
             self.told += 1
-            print(status, body[:300], question, file=sys.stderr)  # noqa: T201
-        self.came.append((due_s, took_s, verdict))
+            print(status, body[:300], asked.question, file=sys.stderr)  # noqa: T201
+        self.came.append((asked.due_s, took_s, asked.behind_s, verdict))
 
     def free(self, caller: Caller) -> None:
         if self.waiting:
-            caller.ask(*self.waiting.popleft())
+            caller.ask(self.waiting.popleft())
             return
         self.idle.append(caller)
         if self.hasty and not self.over.is_set():
@@ -164,15 +180,15 @@ class Caller(asyncio.Protocol):
     def __init__(self, crowd: Crowd) -> None:
         self._crowd = crowd
         self._buffer = b""
-        self._asked: tuple[Question, float] | None = None
+        self._asked: Asked | None = None
         self._transport: Any = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
 
-    def ask(self, question: Question, due_s: float) -> None:
-        self._asked = question, due_s
-        self._transport.write(question.request)
+    def ask(self, asked: Asked) -> None:
+        self._asked = asked
+        self._transport.write(asked.question.request)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
@@ -191,7 +207,7 @@ class Caller(asyncio.Protocol):
     def _end(self, status: int, body: bytes) -> None:
         asked, self._asked = self._asked, None
         if asked is not None:
-            self._crowd.answered(*asked, status, body)
+            self._crowd.answered(asked, status, body)
 
 
 async def ask_all(port: int, path: str, folder: Path, rate: float) -> None:
@@ -216,8 +232,8 @@ async def ask_all(port: int, path: str, folder: Path, rate: float) -> None:
     give_up_s = time.monotonic() + PATIENCE_S
     while len(crowd.came) < crowd.asked and time.monotonic() < give_up_s:  # noqa: ASYNC110  # no event for each answer
         await asyncio.sleep(0.01)
-    unanswered = [(give_up_s, PATIENCE_S, FAILED)] * (crowd.asked - len(crowd.came))
-    np.save(folder / "answers.npy", np.array(crowd.came + unanswered).reshape(-1, 3).T)
+    unanswered = [(give_up_s, PATIENCE_S, 0.0, FAILED)] * (crowd.asked - len(crowd.came))
+    np.save(folder / "answers.npy", np.array(crowd.came + unanswered).reshape(-1, 4).T)
 
 
 if __name__ == "__main__":

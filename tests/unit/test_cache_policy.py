@@ -99,7 +99,7 @@ def test_workers_sign_with_the_secret_of_the_process_that_started_them() -> None
 def test_the_breaker_is_open_until_something_answers_and_after_each_failure() -> None:
     breaker = Breaker(retry_s=1.0)
     assert not breaker.closed
-    breaker.succeeded()
+    breaker.succeeded(0.0)
     assert breaker.closed
     breaker.failed(0.0)
     assert not breaker.closed
@@ -109,6 +109,20 @@ def test_an_accident_is_tried_again_at_once_and_a_habit_after_a_while() -> None:
     breaker = Breaker(retry_s=1.0)
     assert breaker.failed(0.0) == 0.0
     assert breaker.failed(0.5) == 1.0
-    breaker.succeeded()
+    breaker.succeeded(1.5)
     assert breaker.failed(QUIET_S) == 1.0
     assert breaker.failed(3 * QUIET_S) == 0.0
+
+
+def test_what_fails_as_soon_as_it_is_asked_is_tried_less_and_less_often() -> None:
+    breaker, now_s, pauses = Breaker(retry_s=1.0), 0.0, []
+    for _ in range(6):
+        breaker.succeeded(now_s)
+        pauses.append(breaker.failed(now_s + 0.02))
+        now_s += 0.02 + pauses[-1]
+    assert pauses == [0.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    assert breaker.failed(now_s) == 1.0, "what does not even answer a try harms nobody"
+    breaker.succeeded(now_s)
+    assert breaker.failed(now_s + 1.5) == 1.0, "it was of use meanwhile"
+    breaker.succeeded(now_s)
+    assert breaker.failed(now_s + 2 * QUIET_S) == 0.0

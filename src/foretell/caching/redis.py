@@ -146,7 +146,7 @@ class RedisStore:
                     self._log_unavailable(error)
                 delay_s = self._retry_s
             else:
-                self._breaker.succeeded()
+                self._breaker.succeeded(time.monotonic())
                 _log.info("cache_redis_available")
                 return
 
