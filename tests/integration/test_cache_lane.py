@@ -17,6 +17,7 @@ from foretell.execution.threaded import ThreadedExecutor
 from foretell.lifecycle.catalog import Entry
 from tests.integration.test_cache import Scaled, cached
 from tests.redis_server import redis_server
+from tests.report import Report
 from tests.serving import Running, Sum, caches, running, until
 from tests.wire import Answer, Wire, get, post
 
@@ -300,7 +301,10 @@ def test_no_answer_is_wrong_where_memory_is_short() -> None:
 
 @pytest.mark.torture
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
-def test_a_hundred_thousand_requests_and_no_wrong_answer(lane: bool) -> None:
+def test_a_hundred_thousand_requests_and_no_wrong_answer(lane: bool, report: Report) -> None:
     wrong, hits = wrong_answers(100_000, lane)
-    print(f"100,000 requests: {hits} hits, {wrong} wrong")  # noqa: T201
+    way = "by the lane" if lane else "the ordinary way"
+    report(
+        f"Colliding questions to 50 models and versions, {way}", bar="0 wrong", requests=100_000, hits=hits, wrong=wrong
+    )
     assert wrong == 0
