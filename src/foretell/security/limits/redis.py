@@ -209,7 +209,7 @@ class RedisCounters:
                 delay_s = self._retry_s
             else:
                 self._learn(max(hosts, self._hosts))  # the others may be about to connect, too
-                self._breaker.succeeded()
+                self._breaker.succeeded(time.monotonic())
                 self._log_back()
                 self._begin("beat", self._beat_on)
                 self._begin("exchange", self._exchange)
