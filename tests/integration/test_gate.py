@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, cast
 
 import pytest
@@ -264,15 +264,28 @@ def test_wrong_credentials_are_counted_by_address_and_right_ones_are_not() -> No
     assert meter.wrong == ["testclient", "testclient"]
 
 
-def test_a_credential_in_a_stream_is_charged_for_its_rows() -> None:
+def lines() -> tuple[bytes, str]:
+    return b"".join(b'{"x": %d, "y": 1}\n' % i for i in range(3)), "application/x-ndjson"
+
+
+def columns() -> tuple[bytes, str]:
+    pa = pytest.importorskip("pyarrow")
+    sink, batch = pa.BufferOutputStream(), pa.record_batch({"x": [0.0, 1.0, 2.0], "y": [1.0] * 3})
+    with pa.ipc.new_stream(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    return sink.getvalue().to_pybytes(), "application/vnd.apache.arrow.stream"
+
+
+@pytest.mark.parametrize("made", [lines, columns])
+def test_a_credential_in_a_stream_is_charged_for_its_rows(made: Callable[[], tuple[bytes, str]]) -> None:
     meter = Meter(requests=2, rows=3)
     with serving(ready("shop v1", Shop()), gate=gate(Keys(PRINCIPALS), limiter=meter)) as api:
-        lines = b"".join(b'{"x": %d, "y": 1}\n' % i for i in range(3))
-        headers = {**bearer("ft_predict"), "content-type": "application/x-ndjson"}
+        body, kind = made()
+        headers = {**bearer("ft_predict"), "content-type": kind}
         path = "/api/v1/models/shop/predict/stream"
-        assert api.client.post(path, content=lines, headers=headers).status_code == 200
+        assert api.client.post(path, content=body, headers=headers).status_code == 200
         assert meter.left == {"requests": 1, "rows": 0}
-        problem(api.client.post(path, content=lines, headers=headers), 429, "rate_limited")
+        problem(api.client.post(path, content=body, headers=headers), 429, "rate_limited")
 
 
 def test_where_strangers_are_welcome_a_key_is_looked_for_only_for_what_they_may_not() -> None:

@@ -180,6 +180,15 @@ def test_columns_the_model_does_not_take_are_told_in_the_servers_words(server: R
     assert caught.value.exit_code == 65
 
 
+def test_a_file_that_is_damaged_further_on_ends_the_run_with_words(server: Running, folder: Path) -> None:
+    write(folder / "in.parquet", bad=None)
+    damaged = bytearray((folder / "in.parquet").read_bytes())
+    damaged[5000:9000] = b"\xff" * 4000
+    (folder / "in.parquet").write_bytes(damaged)
+    with pytest.raises(ScoringFailed, match=r"in\.parquet cannot be read"):
+        score("in.parquet", "out.parquet", *at(server))
+
+
 def job(path: Path, kind: str) -> Job:
     return Job(str(path), kind, "arrow", 0, "null", 1 << 20)
 
@@ -394,6 +403,7 @@ def test_a_server_that_is_busy_is_asked_again_when_it_says(folder: Path, monkeyp
         (http(307, b"", "Location: https://elsewhere.example/"), "sends callers on to https://elsewhere"),
         (http(200, b"<html>"), "not in Foretell's way"),
         (http(200, b"[]"), "not in Foretell's way"),
+        (http(200, b"[" + b" " * (17 << 20) + b"]"), "not in Foretell's way"),
         (http(200, b'{"version":"v1","state":"loading"}'), "sum v1 is loading on the server, not ready"),
         (http(404, b"<html>"), "answered 404"),
         (b"SSH-2.0-OpenSSH\r\n", "does not speak HTTP"),

@@ -127,11 +127,12 @@ class _Rows:
 
     async def _chunk(self, *, flush: bool) -> Chunk | None:
         if self.reader.off_loop:
-            return await self.thread.run(self._read_chunk, flush)
-        raw = self.reader.take(flush=flush)
-        if raw is None:
-            return None
-        chunk = self.reader.read(raw) or await asyncio.to_thread(self.reader.explain, raw)
+            chunk = await self.thread.run(self._read_chunk, flush)
+        else:
+            raw = self.reader.take(flush=flush)
+            if raw is None:
+                return None
+            chunk = self.reader.read(raw) or await asyncio.to_thread(self.reader.explain, raw)
         if chunk is not None and self._admission is not None:
             await self._admission.charge_rows(chunk.count)
         return chunk

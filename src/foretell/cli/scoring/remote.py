@@ -29,6 +29,7 @@ BUSY_WAITS_S = (0.5, 1.0, 2.0, 4.0, *[8.0] * 36)
 """What is waited, some five minutes in all, where a server has no room and does not ask for more."""
 LONGEST_WAIT_S = 60.0
 """A server that asks to be left alone for longer is: the run stops there, and can go on later."""
+MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 EX_TEMPFAIL = 75
 
 Given = TypeVar("Given")
@@ -76,7 +77,11 @@ def find_remote(server: Server, model: str, version: str | None) -> Remote:
 
     def once() -> bytes:
         found = bytearray()
-        reply = server.ask("GET", place, found.extend)
+
+        def keep(data: bytes) -> None:
+            found.extend(data[: MAX_DOCUMENT_BYTES - len(found)])
+
+        reply = server.ask("GET", place, keep)
         _check(server, reply)
         return bytes(found)
 
