@@ -57,7 +57,9 @@ class Recipe:
         """
         command = [*FORETELL, "serve", str(repository), "--port", "{port}"]
         command += ["--default-model", default, "--workers", str(workers)]
-        environment = {"FORETELL_LOG__FORMAT": "json", **(settings or {})}
+        # more connections come from this one address than from callers who are not measuring
+        wire = {"FORETELL_WIRE__MAX_CONNECTIONS_PER_ADDRESS": "0"}
+        environment = {"FORETELL_LOG__FORMAT": "json", **wire, **(settings or {})}
         return Recipe(f"foretell, {workers} workers", command, environment, "/health/ready")
 
     @staticmethod
