@@ -121,13 +121,15 @@ class Crowd:
         return [made for made in self.sockets if made not in self.ended_s]
 
     def watch(self, seconds: float, *, drip: bytes = b"", every_s: float = 1.0, reading: bool = True) -> None:
-        """Waits until all are closed, for ``seconds`` at most; meanwhile each sends ``drip`` every ``every_s``."""
-        until_s, next_s = time.monotonic() + seconds, time.monotonic()
+        """Waits until all are closed, for ``seconds`` at most; meanwhile each sends ``drip`` every ``every_s``, not all of
+        them at the same moment."""
+        until_s, next_s, turn, turns = time.monotonic() + seconds, time.monotonic(), 0, max(1, round(every_s / 0.05))
         while self.open and time.monotonic() < until_s:
             if drip and time.monotonic() >= next_s:
-                next_s += every_s
-                for made in self.open:
-                    self._send(made, drip)
+                next_s, turn = next_s + every_s / turns, turn + 1
+                for made in self.sockets[turn % turns :: turns]:
+                    if made not in self.ended_s:
+                        self._send(made, drip)
             if not reading:
                 time.sleep(0.05)
                 continue
