@@ -32,6 +32,7 @@ from foretell.runtimes.base import Model
 from foretell.security.gate import Gate
 from foretell.settings import Settings
 from foretell.telemetry.observer import Outcome
+from tests.canary import look, request_headers
 from tests.gates import open_gate
 
 Make = Any
@@ -176,8 +177,14 @@ def serving(*entries: Entry, root_path: str = "", gate: Gate | None = None, **op
         yield services
 
     app = create_app(settings, open_services)
-    with TestClient(app, raise_server_exceptions=False, root_path=root_path) as client:
+    with TestClient(app, raise_server_exceptions=False, root_path=root_path, headers=request_headers()) as client:
+        client.event_hooks = {"response": [_looked_at]}
         yield Api(client, services)
+
+
+def _looked_at(answer: Any) -> None:
+    look(repr(answer.headers), "the headers of an answer")
+    look(answer.read(), "the body of an answer")
 
 
 def problem(answer: Any, status: int, code: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from itertools import count
 
 import pytest
 
-pytest_plugins = ["tests.report"]
+pytest_plugins = ["tests.report", "tests.canary"]
 _numbers = count()
 
 

@@ -8,7 +8,10 @@ import ssl
 from dataclasses import dataclass
 from typing import Any, Self
 
+from tests.canary import look, request_headers
+
 WAIT_S = 20.0
+PLANTED = [f"{name}: {value}" for name, value in request_headers().items()]
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ class Wire:
             self._exactly(2)
         else:
             body = self._exactly(int(headers.get("content-length", 0)))
+        look(repr(headers), "the headers of an answer")
+        look(body, "the body of an answer")
         return Answer(status, headers, body)
 
     def closed(self) -> bool:
@@ -92,9 +97,9 @@ class Wire:
 def post(path: str, body: bytes, *headers: str, host: str = "localhost") -> bytes:
     """The bytes of a plain JSON POST."""
     lines = [f"POST {path} HTTP/1.1", f"Host: {host}", "Content-Type: application/json", f"Content-Length: {len(body)}"]
-    return "\r\n".join([*lines, *headers, "", ""]).encode("latin-1") + body
+    return "\r\n".join([*lines, *PLANTED, *headers, "", ""]).encode("latin-1") + body
 
 
 def get(path: str, *headers: str) -> bytes:
     """The bytes of a plain GET."""
-    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode("latin-1")
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *PLANTED, *headers, "", ""]).encode("latin-1")

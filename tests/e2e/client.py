@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Self
 
+from tests.canary import request_headers
 from tests.wire import Answer, Wire
 
 PROBLEM_BYTES = 4096
@@ -73,7 +74,7 @@ class Client:
 
 def message(method: str, path: str, body: bytes | None, headers: Mapping[str, str] | None) -> bytes:
     """The bytes of a request; its length is said unless a header says how it is framed."""
-    given = dict(headers or {})
+    given = {**request_headers(), **(headers or {})}
     lower = {name.lower() for name in given}
     lines = [f"{method} {path} HTTP/1.1"]
     if "host" not in lower:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.canary import look_at_log, look_at_processes, server_environment
 from tests.wire import Wire, get
 
 START_S = 60.0
@@ -109,7 +110,7 @@ def environment(**more: str) -> dict[str, str]:
         for name, value in os.environ.items()
         if not name.startswith("FORETELL_") and name not in ("MODEL_PATH", "HOST", "PORT")
     }
-    return {**kept, "PYTHONUNBUFFERED": "1", "FORETELL_LOG__FORMAT": "json", **more}
+    return {**kept, "PYTHONUNBUFFERED": "1", "FORETELL_LOG__FORMAT": "json", **server_environment(), **more}
 
 
 def setting_variables(settings: Mapping[str, Any]) -> dict[str, str]:
@@ -152,6 +153,7 @@ def serving(
         server = Serving(process, 0, log, lane, models)
         server.port = until(lambda: _port_of(server), f"`{' '.join(arguments)}` did not start", START_S)
         yield server
+        look_at_processes(process.pid)
         assert process.poll() is None or process.returncode == 0, f"it ended by itself:\n{server.text[-4000:]}"
 
 
@@ -174,6 +176,7 @@ def started(
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait(STOP_S)
+        look_at_log(log.read_bytes(), f"what {' '.join(arguments[:4])} wrote")
 
 
 def _port_of(server: Serving) -> int | None:
