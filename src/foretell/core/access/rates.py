@@ -35,9 +35,7 @@ class Rate:
         unit = match and (match[3].lower() or "requests")
         count = 0 if match is None else int(match[1]) * _MULTIPLES[match[2].lower()]
         if match is None or period is None or unit not in UNITS or not 0 < count <= MOST:
-            raise ValueError(
-                f"{text[:64]!r} is no rate: write 100/m, 1M/month or 5k rows/h (s, m, h, day, week, month; k, M, G)"
-            )
+            raise ValueError("must be a rate such as 100/m, 1M/month or 5k rows/h (s, m, h, day, week, month; k, M, G)")
         return cls(count, PERIODS_S[period], unit)
 
     def __str__(self) -> str:
