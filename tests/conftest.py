@@ -7,9 +7,19 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
+import structlog
 
 pytest_plugins = ["tests.report", "tests.canary"]
 _numbers = count()
+
+
+@pytest.fixture(autouse=True)
+def plain_tracebacks() -> None:
+    """Where no log was opened, as in a server's: structlog alone would show local variables, headers among them."""
+    if not structlog.is_configured():
+        *before, _ = structlog.get_config()["processors"]
+        plain = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        structlog.configure(processors=[*before, plain])
 
 
 @pytest.fixture(autouse=True)
