@@ -85,7 +85,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(folder: Path) -> Iterator[Serving]:
-    options = {"execution__timeout_s": 2, "limits__timeout_s": 10, "limits__max_body_bytes": 65_536}
+    options: dict[str, Any] = {"execution__timeout_s": 2, "limits__timeout_s": 10, "limits__max_body_bytes": 65_536}
     with serving(
         folder / "models", folder, workers=2, auth__mode="on", errors__show_values=False, **options
     ) as running:
