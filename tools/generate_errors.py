@@ -26,6 +26,7 @@ NARROWED = {
     "invalid_grant": (422, "A key was asked for that cannot be; every fault is named"),
     "state_unavailable": (503, "What the server remembers cannot be reached; the log says why"),
     "rate_too_small": (429, "One request alone is more than the limit, so that waiting does not help"),
+    "too_many_entries": (400, "More lines of usage than one answer holds: ask for fewer days"),
     "default_model_ambiguous": (400, "Several models and none is the default; the answer lists them"),
     "invalid_parameter": (400, "A query parameter is unknown, repeated, or has a value that cannot be"),
     "invalid_timeout": (400, "`X-Request-Timeout` is no positive number of seconds"),

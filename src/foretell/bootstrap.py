@@ -53,10 +53,13 @@ from foretell.security.certificates import CertificateIdentities
 from foretell.security.gate import Gate
 from foretell.security.keys.opening import Keys, serve_keys
 from foretell.security.openness import stranger
+from foretell.security.usage.ledger import Ledger
+from foretell.security.usage.recorder import recording
 from foretell.settings import Settings
 from foretell.sources.local import LocalSource
 from foretell.telemetry.logging import Log, open_log
 from foretell.telemetry.observer import Observer
+from foretell.telemetry.observers import Observers
 from foretell.wire.defence import Defence
 from foretell.wire.lane import Lane
 from foretell.wire.tested import TESTED_UVICORN, lane_supported
@@ -108,18 +111,20 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             _open_keys(settings) as keys,
             _open_caches(settings) as caches,
             open_limiter(settings) as limiter,
+            recording(Ledger(keys.store.database)) as usage,
         ):
+            observer = Observers(log.observer, usage)
             holder = CatalogHolder(Catalog(settings.default_model))
             reconciler = Reconciler(local_source(settings), open_loader(settings, caches.cache, hosts), holder)
             await reconciler.start()
             ids = Ids()
             gate = _open_gate(settings, keys, limiter)
-            lane = _open_lane(settings, holder, log.observer, ids, gate)
+            lane = _open_lane(settings, holder, observer, ids, gate)
             limits = settings.limits
             service = InferenceService(holder, limits.body, limits.max_queue_s, limits.max_streams)
             wire = Defence(settings)
             services = Services(
-                settings, service, reconciler, log.observer, ids, log, time.time(), gate, keys, lane, wire
+                settings, service, reconciler, observer, ids, log, time.time(), gate, keys, lane, wire
             )
             with _rescan_on_hangup(reconciler), _spared_by_the_collector():
                 try:

@@ -51,6 +51,7 @@ ACCESS: Mapping[str, Access] = {
     "admin_key_revoke": ADMIN,
     "admin_key_rotate": ADMIN,
     "admin_audit": ADMIN,
+    "admin_usage": ADMIN,
 }
 """By the name of a route."""
 

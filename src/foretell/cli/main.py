@@ -24,6 +24,7 @@ COMMANDS = {
     "score": "Score a file of any size, on all cores.",
     "keys": "Make, show, rotate and revoke API keys.",
     "audit": "Show who changed keys and access.",
+    "usage": "Show who used how much of which model.",
 }
 GROUPS = {"keys": ("create", "list", "show", "rotate", "revoke")}
 """Those that have commands of their own."""

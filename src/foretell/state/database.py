@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote
@@ -36,6 +36,13 @@ class Database(Protocol):
 
     def read(self, sql: str, **values: Any) -> list[Row]:
         """The rows of one SELECT, whose parameters stand in it as ``:name``."""
+        ...
+
+    def run(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Runs one statement with the values of each of the rows, in one transaction. Loads no SQLAlchemy of its own.
+
+        Portable text as in ``read``, for what is written so often that a server would always have it in memory.
+        """
         ...
 
     def write(self) -> contextlib.AbstractContextManager[Connection]:
@@ -78,6 +85,12 @@ class SqliteDatabase:
                 self._reading = self._connect(self.path)
                 self._reading.execute("PRAGMA query_only = 1")
             return self._reading.execute(sql, values).fetchall()
+
+    def run(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        with self._translated(), contextlib.closing(self._connect(self.path)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.executemany(sql, rows)
+            connection.execute("COMMIT")  # where that is not reached, closing undoes it
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from foretell.errors import StateError
@@ -40,6 +40,12 @@ class PostgresDatabase:
 
         with self._translated(), self._engine().connect() as connection:
             return [tuple(row) for row in connection.execute(text(sql), values)]
+
+    def run(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        from sqlalchemy import text
+
+        with self.write() as connection:
+            connection.execute(text(sql), [dict(row) for row in rows])
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:

@@ -56,3 +56,15 @@ AUDIT = Table(
     Column("address", String(64)),
 )
 Index("audit_by_time", AUDIT.c.at_s)
+
+# What was used: ``amount`` of ``unit`` (requests, rows ...), added up by every worker. ``day`` is a date in UTC.
+USAGE = Table(
+    "usage",
+    METADATA,
+    Column("day", String(10), primary_key=True),
+    Column("principal", String(1024), primary_key=True),
+    Column("tenant", String(512), primary_key=True),
+    Column("model", String(128), primary_key=True),
+    Column("unit", String(16), primary_key=True),
+    Column("amount", BigInteger, nullable=False),
+)

@@ -8,6 +8,7 @@ from typing import Any
 from foretell.api.admin.queries import MOST_ENTRIES
 from foretell.api.problems import MEDIA_TYPE
 from foretell.core.access.grant import MAX_MODELS, MAX_RATES
+from foretell.core.access.rates import UNITS
 from foretell.core.access.scopes import SCOPES
 
 Schema = dict[str, Any]
@@ -93,6 +94,16 @@ SCHEMAS: Mapping[str, Schema] = {
             "next_before": {"type": ["integer", "null"], "description": "`before` of the next page; null: none."},
         }
     ),
+    "UsageLine": _object(
+        {
+            "day": {"type": "string", "format": "date", "description": "In UTC."},
+            "principal": {**_TEXT, "description": "Such as `key:partner-x`."},
+            "tenant": _TEXT,
+            "model": {**_TEXT, "description": "Empty where no model was asked."},
+            **{unit: {"type": "integer"} for unit in UNITS},
+        }
+    ),
+    "Usage": _object({"usage": {"type": "array", "items": _ref("UsageLine"), "description": "The oldest day first."}}),
 }
 
 _PROBLEMS = {
@@ -127,6 +138,19 @@ _PAGE: list[Schema] = [
 ]
 
 
+_USAGE: list[Schema] = [
+    {
+        "name": "since",
+        "in": "query",
+        "description": "The first day, in UTC. Default: 30 days, today among them.",
+        "schema": _TEXT,
+    },
+    {"name": "until", "in": "query", "description": "The last day. Default: today.", "schema": _TEXT},
+    {"name": "key", "in": "query", "description": "A key's name, or a whole principal.", "schema": _TEXT},
+    {"name": "model", "in": "query", "description": "A model's name.", "schema": _TEXT},
+]
+
+
 def _operation(
     name: str,
     summary: str,
@@ -149,6 +173,11 @@ def _operation(
         },
     }
     return described
+
+
+def _with_csv(operation: Schema) -> Schema:
+    operation["responses"]["200"]["content"]["text/csv"] = {"schema": _TEXT}
+    return operation
 
 
 OPERATIONS: Mapping[str, Schema] = {
@@ -175,4 +204,9 @@ OPERATIONS: Mapping[str, Schema] = {
         parameters=[_ID],
     ),
     "admin_audit": _operation("admin_audit", "The audit trail", "Audit", (*_ALWAYS, "400"), parameters=_PAGE),
+    "admin_usage": _with_csv(
+        _operation(
+            "admin_usage", "What was used per day, principal and model", "Usage", (*_ALWAYS, "400"), parameters=_USAGE
+        )
+    ),
 }

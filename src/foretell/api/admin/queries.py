@@ -9,9 +9,11 @@ from foretell.core.faults import clip
 from foretell.core.identity import closest
 from foretell.core.moments import read_moment
 from foretell.errors import Fault, MalformedRequest
+from foretell.security.usage.ledger import day_of
 
 MOST_ENTRIES = 1000
 _ENTRIES = ("since", "before", "limit")
+_USAGE = ("since", "until", "key", "model")
 
 
 class EntriesQuery(NamedTuple):
@@ -24,7 +26,7 @@ class EntriesQuery(NamedTuple):
 
 def read_entries_query(query: bytes) -> EntriesQuery:
     """What of the audit trail is asked for. Raises MalformedRequest, naming every fault."""
-    given = _read(query)
+    given = _read(query, _ENTRIES)
     faults = []
     before, limit, since_s = given.get("before"), given.get("limit", "100"), 0.0
     if before is not None and not (before.isascii() and before.isdigit() and len(before) <= 18):
@@ -40,7 +42,31 @@ def read_entries_query(query: bytes) -> EntriesQuery:
     return EntriesQuery(since_s, None if before is None else int(before), int(limit))
 
 
-def _read(query: bytes) -> dict[str, str]:
+class UsageQuery(NamedTuple):
+    """Usage from the day ``since`` to the day ``until``, both in; of one principal or model where they are not empty."""
+
+    since: str
+    until: str
+    key: str = ""
+    model: str = ""
+
+
+def read_usage_query(query: bytes, now_s: float) -> UsageQuery:
+    """What of the usage is asked for; the last 30 days where nothing is said. Raises MalformedRequest."""
+    given = _read(query, _USAGE)
+    faults = []
+    days = {"since": day_of(now_s - 29 * 86_400), "until": day_of(now_s)}
+    for name in days:
+        try:
+            days[name] = day_of(read_moment(given[name])) if name in given else days[name]
+        except ValueError as error:
+            faults.append(_fault(name, str(error), given[name]))
+    if faults:
+        raise _refused(faults)
+    return UsageQuery(**days, key=given.get("key", "")[:1024], model=given.get("model", "")[:128])
+
+
+def _read(query: bytes, known: tuple[str, ...]) -> dict[str, str]:
     try:
         pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
     except ValueError:
@@ -48,9 +74,9 @@ def _read(query: bytes) -> dict[str, str]:
     faults = []
     given: dict[str, str] = {}
     for name, value in pairs:
-        if name not in _ENTRIES:
-            meant = closest(name, _ENTRIES)
-            faults.append(_fault(name, f"is not known here; known are {', '.join(_ENTRIES)}", value, meant))
+        if name not in known:
+            meant = closest(name, known)
+            faults.append(_fault(name, f"is not known here; known are {', '.join(known)}", value, meant))
         elif name in given:
             faults.append(_fault(name, "is given twice", value))
         given[name] = value

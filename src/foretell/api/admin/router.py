@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TypeVar
 from urllib.parse import quote
 
@@ -12,7 +13,7 @@ import structlog
 from starlette.requests import Request
 
 from foretell.api.admin import bodies
-from foretell.api.admin.queries import read_entries_query
+from foretell.api.admin.queries import read_entries_query, read_usage_query
 from foretell.api.answers import Answer, document_answer
 from foretell.api.body import read_body
 from foretell.api.middleware.context import Exchange, exchange_of
@@ -20,8 +21,11 @@ from foretell.api.native.router import Path
 from foretell.errors import Conflict, KeyFault, NotFound, RequestError, StateError, StateFull, StorageFull, Unavailable
 from foretell.security.audit import Author
 from foretell.security.keys.store import KeyStore
+from foretell.security.usage.ledger import Entry, Ledger
+from foretell.security.usage.table import csv_lines
 
 MAX_BODY_BYTES = 256 * 1024
+MAX_USAGE = 20_000
 RETRY_S = 2
 
 _log = structlog.get_logger("foretell.admin")
@@ -37,6 +41,7 @@ def admin_paths(prefix: str) -> Iterator[Path]:
     yield Path("DELETE", f"{base}/keys/{{id}}", revoke_key, "admin_key_revoke")
     yield Path("POST", f"{base}/keys/{{id}}/rotate", rotate_key, "admin_key_rotate")
     yield Path("GET", f"{base}/audit", audit, "admin_audit")
+    yield Path("GET", f"{base}/usage", usage, "admin_usage")
 
 
 async def list_keys(request: Request) -> Answer:
@@ -97,6 +102,28 @@ async def audit(request: Request) -> Answer:
     return document_answer(
         {"entries": [entry.document() for entry in entries], "next_before": entries[-1].id if more else None}
     )
+
+
+async def usage(request: Request) -> Answer:
+    """What was used per day, principal and model, as JSON or, where ``Accept`` asks for it, as CSV."""
+    exchange = exchange_of(request.scope)
+    query = read_usage_query(request.scope["query_string"], time.time())
+    as_csv = "text/csv" in (exchange.header(b"accept") or "")
+
+    def read(store: KeyStore) -> list[Entry]:
+        return list(islice(Ledger(store.database).entries(*query), MAX_USAGE + 1))
+
+    entries = await _asked(exchange, read)
+    if len(entries) > MAX_USAGE:
+        raise MalformedRequest(
+            f"That is more than {MAX_USAGE:,} lines.",
+            code="too_many_entries",
+            hint="ask for fewer days by since and until, or for one key or model; foretell usage gives any number",
+        )
+    if as_csv:
+        text = await asyncio.to_thread(lambda: "".join(csv_lines(entries)))
+        return Answer(text.encode(), [(b"content-type", b"text/csv; charset=utf-8"), (b"cache-control", b"no-store")])
+    return document_answer({"usage": [entry.document() for entry in entries]})
 
 
 async def _body(request: Request, exchange: Exchange) -> bytes:

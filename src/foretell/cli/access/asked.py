@@ -52,7 +52,7 @@ def read_lifetime(text: str, option: str = "--expires") -> float:
         raise KeyFault(f"{option} {text[:64]!r} {error}.") from None
 
 
-def read_since(text: str) -> float:
+def read_since(text: str, option: str = "--since") -> float:
     """Seconds since the epoch of a moment, or of how long ago. Raises KeyFault."""
     try:
         return time.time() - read_duration(text)
@@ -60,7 +60,7 @@ def read_since(text: str) -> float:
         try:
             return read_moment(text)
         except ValueError as error:
-            raise KeyFault(f"--since {text[:64]!r} {error}, or how long ago, such as 24h.") from None
+            raise KeyFault(f"{option} {text[:64]!r} {error}, or how long ago, such as 24h.") from None
 
 
 def _each(given: Iterable[str] | None) -> Iterable[str]:

@@ -1,0 +1,1 @@
+"""The usage ledger: who used how much of what on which day."""
