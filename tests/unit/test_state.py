@@ -20,6 +20,9 @@ from foretell.state.tables import METADATA
 from foretell.state.translation import disk_fault
 from tools import generate_schema
 
+NOW = schema.HEAD
+"""The last step, before a test adds one."""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -126,7 +129,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
     "strange": (lambda path: changed(path, "UPDATE alembic_version SET version_num = '../x'"), "newer Foretell"),
     "no version": (lambda path: changed(path, "DELETE FROM alembic_version"), "does not say which version wrote it"),
     "two versions": (
-        lambda path: changed(path, "INSERT INTO alembic_version VALUES ('0002')"),
+        lambda path: changed(path, "INSERT INTO alembic_version VALUES ('9998')"),
         "does not say which version wrote it",
     ),
     "another program's": (
@@ -180,13 +183,13 @@ def test_an_older_schema_is_upgraded_by_one_of_many_and_a_copy_is_kept(
     for thread in threads:
         thread.join()
     database = open_database(folder, None)
-    assert database.read("SELECT version_num FROM alembic_version") == [("0002",)]
+    assert database.read("SELECT version_num FROM alembic_version") == [("9999",)]
     assert database.read("SELECT revision FROM meta, more WHERE 0 UNION SELECT revision FROM meta") == [(7,)]
     database.close()
-    copy = folder / "foretell.db.0001"
+    copy = folder / f"foretell.db.{NOW}"
     assert copy.stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(copy) as kept:
-        assert kept.execute("SELECT revision, version_num FROM meta, alembic_version").fetchall() == [(7, "0001")]
+        assert kept.execute("SELECT revision, version_num FROM meta, alembic_version").fetchall() == [(7, NOW)]
     kept.close()
 
 
@@ -197,7 +200,7 @@ def test_a_copy_that_is_put_back_serves_again(folder: Path, tmp_path: Path, monk
         open_database(folder, None).close()
     with pytest.raises(StateError, match="newer Foretell"):
         open_database(folder, None)
-    (folder / "foretell.db.0001").rename(path)
+    (folder / f"foretell.db.{NOW}").rename(path)
     open_database(folder, None).close()
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchall() == [("wal",)]
@@ -221,12 +224,12 @@ def later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     """A Foretell that knows one step more."""
     steps = tmp_path / "steps"
     (steps / "versions").mkdir(parents=True)
-    for name in ("env.py", "versions/v0001_keys.py"):
-        (steps / name).write_text((schema.STEPS / name).read_text())
-    said = f"from alembic import op\nrevision = '0002'\ndown_revision = '0001'\ndef upgrade():\n    {step}\n"
-    (steps / "versions" / "v0002_more.py").write_text(said)
+    for path in (schema.STEPS / "env.py", *schema.STEPS.glob("versions/v*.py")):
+        (steps / path.relative_to(schema.STEPS)).write_text(path.read_text())
+    said = f"from alembic import op\nrevision = '9999'\ndown_revision = '{NOW}'\ndef upgrade():\n    {step}\n"
+    (steps / "versions" / "v9999_more.py").write_text(said)
     monkeypatch.setattr(schema, "STEPS", steps)
-    monkeypatch.setattr(schema, "HEAD", "0002")
+    monkeypatch.setattr(schema, "HEAD", "9999")
 
 
 # -- what happens while it runs ----------------------------------------------------------------------------------------

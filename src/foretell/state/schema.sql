@@ -5,7 +5,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL,
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0001');
+INSERT INTO "alembic_version" VALUES('0002');
 CREATE TABLE audit (
 	id INTEGER NOT NULL,
 	at_s FLOAT NOT NULL,
@@ -44,6 +44,15 @@ CREATE TABLE meta (
 	PRIMARY KEY (id)
 );
 INSERT INTO "meta" VALUES(1,0,0,NULL);
+CREATE TABLE usage (
+	day VARCHAR(10) NOT NULL,
+	principal VARCHAR(1024) NOT NULL,
+	tenant VARCHAR(512) NOT NULL,
+	model VARCHAR(128) NOT NULL,
+	unit VARCHAR(16) NOT NULL,
+	amount BIGINT NOT NULL,
+	PRIMARY KEY (day, principal, tenant, model, unit)
+);
 CREATE UNIQUE INDEX keys_one_current ON keys (name) WHERE current = 1;
 CREATE INDEX keys_by_revision ON keys (revision);
 CREATE INDEX audit_by_time ON audit (at_s);

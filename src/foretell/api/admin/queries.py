@@ -43,7 +43,7 @@ def read_entries_query(query: bytes) -> EntriesQuery:
 
 
 class UsageQuery(NamedTuple):
-    """Usage from the day ``since`` to the day ``until``, both in; of one principal or model where they are not empty."""
+    """Usage from the day ``since`` to the day ``until``, both in; of one principal or model where one is named."""
 
     since: str
     until: str
@@ -56,9 +56,9 @@ def read_usage_query(query: bytes, now_s: float) -> UsageQuery:
     given = _read(query, _USAGE)
     faults = []
     days = {"since": day_of(now_s - 29 * 86_400), "until": day_of(now_s)}
-    for name in days:
+    for name in days.keys() & given.keys():
         try:
-            days[name] = day_of(read_moment(given[name])) if name in given else days[name]
+            days[name] = day_of(read_moment(given[name]))
         except ValueError as error:
             faults.append(_fault(name, str(error), given[name]))
     if faults:

@@ -18,7 +18,17 @@ from foretell.api.answers import Answer, document_answer
 from foretell.api.body import read_body
 from foretell.api.middleware.context import Exchange, exchange_of
 from foretell.api.native.router import Path
-from foretell.errors import Conflict, KeyFault, NotFound, RequestError, StateError, StateFull, StorageFull, Unavailable
+from foretell.errors import (
+    Conflict,
+    KeyFault,
+    MalformedRequest,
+    NotFound,
+    RequestError,
+    StateError,
+    StateFull,
+    StorageFull,
+    Unavailable,
+)
 from foretell.security.audit import Author
 from foretell.security.keys.store import KeyStore
 from foretell.security.usage.ledger import Entry, Ledger

@@ -1,0 +1,214 @@
+"""Limits on real servers: over the workers of one, over several with a Redis, and without it; and the ledger."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foretell.core.access.grant import Grant
+from foretell.core.access.rates import Rate
+from foretell.security.audit import Author
+from foretell.security.keys.opening import open_keys
+from tests.e2e.process import Serving, serving, until
+from tests.redis_server import redis_server
+from tests.wire import Wire, post
+
+SINGLE = json.dumps({"features": [5.1, 3.5, 1.4, 0.2]}).encode()
+FULL = pytest.mark.torture, pytest.mark.timeout(1800)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    import foretell
+    from tests.zoo import specimen
+
+    models = tmp_path_factory.mktemp("models")
+    found = specimen("sklearn-iris-named")
+    foretell.package(found.estimator, models / "iris" / "v1", example=found.X, class_names=["a", "b", "c"])
+    return models
+
+
+def make_key(folder: Path, name: str, *rates: str) -> str:
+    with open_keys(folder / "state") as store:
+        grant = Grant(name, name, frozenset({"predict"}), rates=tuple(map(Rate.parse, rates)))
+        return store.create(grant, Author("tests"))[1]
+
+
+def share_keys(one: Path, other: Path) -> None:
+    """Copies the state of a server that has stopped: two hosts would share a PostgreSQL, or be set up alike."""
+    (other / "state").mkdir(parents=True)
+    with (
+        sqlite3.connect(one / "state" / "foretell.db") as source,
+        sqlite3.connect(other / "state" / "foretell.db") as target,
+    ):
+        source.backup(target)
+    for name in ("pepper",):
+        (other / "state" / name).write_text((one / "state" / name).read_text())
+        (other / "state" / name).chmod(0o600)
+
+
+def flood(servers: list[Serving], key: str, requests: int, connections: int = 8) -> dict[int, int]:
+    """How often which status was answered to so many requests, over connections to all of the servers."""
+
+    def send(number: int) -> dict[int, int]:
+        counts: dict[int, int] = {}
+        with Wire(servers[number % len(servers)].port, wait_s=60) as wire:
+            for _ in range(requests // connections):
+                wire.send(post("/api/v1/predict", SINGLE, f"Authorization: Bearer {key}"))
+                status = wire.answer().status
+                counts[status] = counts.get(status, 0) + 1
+        return counts
+
+    total: dict[int, int] = {}
+    with ThreadPoolExecutor(connections) as pool:
+        for counts in pool.map(send, range(connections)):
+            for status, count in counts.items():
+                total[status] = total.get(status, 0) + count
+    return total
+
+
+@pytest.mark.parametrize(
+    ("workers", "limit", "requests"), [(2, 400, 1200), pytest.param(4, 100_000, 800_000, marks=FULL)]
+)
+def test_the_workers_of_one_server_admit_no_more_than_the_limit(
+    repository: Path, tmp_path: Path, workers: int, limit: int, requests: int
+) -> None:
+    key = make_key(tmp_path, "partner-x", f"{limit}/h", "1M/month")
+    with serving(repository, tmp_path, workers=workers) as server:
+        counts = flood([server], key, requests, 16)
+        assert set(counts) == {200, 429}
+        assert limit * 0.98 <= counts[200] <= limit * 1.01
+        with Wire(server.port) as wire:
+            wire.send(post("/api/v1/predict", SINGLE, f"Authorization: Bearer {key}"))
+            answer = wire.answer()
+        assert answer.status == 429
+        assert answer.headers["ratelimit-limit"] == str(limit)
+        assert answer.headers["ratelimit-remaining"] == "0"
+        assert int(answer.headers["retry-after"]) == int(answer.headers["ratelimit-reset"]) > 3000
+        said = json.loads(answer.body)
+        assert said["code"] == "rate_limited"
+        assert said["detail"].startswith(f"key:partner-x may make {limit} requests per hour; none are left.")
+        assert server.stop() == 0
+    with serving(repository, tmp_path) as server:
+        assert flood([server], key, 20, 2) == {429: 20}, "a quota survives a restart"
+
+
+@pytest.mark.parametrize(
+    ("workers", "limit", "requests"), [(2, 400, 1200), pytest.param(4, 100_000, 800_000, marks=FULL)]
+)
+def test_servers_on_one_redis_admit_no_more_than_the_limit_and_their_shares_without_it(
+    repository: Path, tmp_path: Path, workers: int, limit: int, requests: int
+) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    key = make_key(one, "partner-x", f"{limit}/h")
+    share_keys(one, other)
+    with redis_server() as redis, ExitStack() as running:
+        servers = [
+            running.enter_context(serving(repository, folder, workers=workers, rates__redis_url=redis.url))
+            for folder in (one, other)
+        ]
+        for server in servers:
+            until(lambda server=server: server.text.count("limits_redis_available") == workers, "Redis was not found")
+        counts = flood(servers, key, requests, 16)
+        assert set(counts) == {200, 429}
+        assert limit * 0.98 <= counts[200] <= limit * 1.01
+        redis.kill()
+        more = flood(servers, key, requests, 16)
+        assert set(more) <= {200, 429}
+        assert 0 < more.get(200, 0) <= 2 * limit * 1.01
+
+
+def latencies(server: Serving, key: str, requests: int, failed: list[int]) -> list[float]:
+    taken = []
+    with Wire(server.port, wait_s=60) as wire:
+        for _ in range(requests):
+            began = time.perf_counter()
+            wire.send(post("/api/v1/predict", SINGLE, f"Authorization: Bearer {key}"))
+            status = wire.answer().status
+            taken.append(time.perf_counter() - began)
+            if status != 200:
+                failed.append(status)
+            time.sleep(0.004)
+    return sorted(taken)
+
+
+@pytest.mark.parametrize("requests", [200, pytest.param(5000, marks=FULL)])
+def test_who_floods_takes_nothing_from_others(
+    repository: Path, tmp_path: Path, requests: int, record_property: Any
+) -> None:
+    flooding = make_key(tmp_path, "flooding", "50/s")
+    other = make_key(tmp_path, "other", "1000/s")
+    failed: list[int] = []
+    with serving(repository, tmp_path, workers=2) as server:
+        latencies(server, other, 50, failed)
+        alone = latencies(server, other, requests, failed)
+        stop = threading.Event()
+
+        def keep_flooding() -> None:  # 500 a second: ten times what it may
+            with Wire(server.port, wait_s=60) as wire:
+                while not stop.wait(0.002):
+                    wire.send(post("/api/v1/predict", SINGLE, f"Authorization: Bearer {flooding}"))
+                    wire.answer()
+
+        thread = threading.Thread(target=keep_flooding)
+        thread.start()
+        beside = latencies(server, other, requests, failed)
+        stop.set()
+        thread.join()
+    assert failed == []
+    ratio = beside[int(requests * 0.99) - 1] / alone[int(requests * 0.99) - 1]
+    record_property("p99 beside a flood, relative", round(ratio, 2))
+
+
+@pytest.fixture
+def used(repository: Path, tmp_path: Path) -> Iterator[tuple[Serving, str]]:
+    key = make_key(tmp_path, "partner-x")
+    with serving(repository, tmp_path, workers=2) as server:
+        yield server, key
+
+
+def amounts(server: Serving) -> dict[str, int]:
+    with sqlite3.connect(f"file:{server.log.parent / 'state' / 'foretell.db'}?mode=ro", uri=True) as database:
+        found = database.execute("SELECT unit, sum(amount) FROM usage WHERE principal = 'key:partner-x' GROUP BY unit")
+        return dict(found.fetchall())
+
+
+def batch(server: Serving, key: str, rows: int) -> int:
+    body = json.dumps({"features": [[5.1, 3.5, 1.4, 0.2]] * rows}).encode()
+    with Wire(server.port) as wire:
+        wire.send(post("/api/v1/predict/batch", body, f"Authorization: Bearer {key}"))
+        return wire.answer().status
+
+
+def test_a_clean_stop_loses_no_usage(used: tuple[Serving, str]) -> None:
+    server, key = used
+    assert flood([server], key, 200) == {200: 200}
+    assert batch(server, key, 40) == 200
+    assert batch(server, "wrong", 40) == 401
+    assert server.stop(signal.SIGTERM) == 0
+    assert amounts(server) == {"requests": 201, "rows": 240}
+
+
+def test_rows_beyond_the_limit_are_refused_kindly(repository: Path, tmp_path: Path) -> None:
+    key = make_key(tmp_path, "partner-x", "100 rows/h")
+    with serving(repository, tmp_path) as server:
+        assert batch(server, key, 101) == 429
+        assert [batch(server, key, 60), batch(server, key, 60), batch(server, key, 40)] == [200, 429, 200]
+        body = json.dumps({"features": [[5.1, 3.5, 1.4, 0.2]] * 101}).encode()
+        with Wire(server.port) as wire:
+            wire.send(post("/api/v1/predict/batch", body, f"Authorization: Bearer {key}"))
+            answer = wire.answer()
+    said = json.loads(answer.body)
+    assert said["code"] == "rate_too_small"
+    assert "this request alone has 101: it can never pass" in said["detail"]
+    assert "retry-after" not in answer.headers
