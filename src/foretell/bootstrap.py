@@ -123,9 +123,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             limits = settings.limits
             service = InferenceService(holder, limits.body, limits.max_queue_s, limits.max_streams)
             wire = Defence(settings)
-            services = Services(
-                settings, service, reconciler, observer, ids, log, time.time(), gate, keys, lane, wire
-            )
+            services = Services(settings, service, reconciler, observer, ids, log, time.time(), gate, keys, lane, wire)
             with _rescan_on_hangup(reconciler), _spared_by_the_collector():
                 try:
                     yield services

@@ -88,8 +88,11 @@ def test_hosts_count_together_and_each_holds_its_share_when_redis_is_gone(
             counts = await asyncio.gather(admitted(one, mine, 80), admitted(other, theirs, 80))
             assert sum(counts) == 100
             server.kill()
-            counts = await asyncio.gather(admitted(one, mine, 300), admitted(other, theirs, 300))
+            fresh = Bucket("key", "y", Rate(100, 3600))
+            counts = await asyncio.gather(admitted(one, fresh, 300), admitted(other, fresh, 300))
             assert list(counts) == [50, 50]
+            more = await asyncio.gather(admitted(one, mine, 300), admitted(other, theirs, 300))
+            assert sum(more) <= 30, "what Redis granted is known here, too"
             assert not one.available
             server.start()  # empty
             await until(lambda: one.available and other.available)

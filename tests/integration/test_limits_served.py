@@ -110,11 +110,14 @@ def test_servers_on_one_redis_admit_no_more_than_the_limit_and_their_shares_with
     repository: Path, tmp_path: Path, workers: int, limit: int, requests: int
 ) -> None:
     one, other = tmp_path / "one", tmp_path / "other"
-    key = make_key(one, "partner-x", f"{limit}/h")
+    key, fresh = make_key(one, "partner-x", f"{limit}/h"), make_key(one, "partner-y", f"{limit}/h")
     share_keys(one, other)
     with redis_server() as redis, ExitStack() as running:
         servers = [
-            running.enter_context(serving(repository, folder, workers=workers, rates__redis_url=redis.url))
+            running.enter_context(
+                # a second for Redis: the tests share the machine with others
+                serving(repository, folder, workers=workers, rates__redis_url=redis.url, rates__redis_timeout_ms=1000)
+            )
             for folder in (one, other)
         ]
         for server in servers:
@@ -125,7 +128,8 @@ def test_servers_on_one_redis_admit_no_more_than_the_limit_and_their_shares_with
         redis.kill()
         more = flood(servers, key, requests, 16)
         assert set(more) <= {200, 429}
-        assert 0 < more.get(200, 0) <= 2 * limit * 1.01
+        assert more.get(200, 0) <= limit, "what was used and the servers' shares"
+        assert 0 < flood(servers, fresh, requests, 16)[200] <= limit * 1.01
 
 
 def latencies(server: Serving, key: str, requests: int, failed: list[int]) -> list[float]:

@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 
 
 class Arrival(NamedTuple):
-    """What a fallback keeps of a request: its id, when it came (``time.perf_counter``), and how it was let in."""
+    """What a fallback keeps of a request: its id, when it came (``time.perf_counter``), and how it was let in.
+
+    ``whole``: its body is here, so that whatever is answered, the connection can go on.
+    """
 
     request_id: str
     started_s: float
     admission: Admission | None = None
+    whole: bool = False
 
 
 class LaneCycle:

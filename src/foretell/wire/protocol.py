@@ -168,7 +168,8 @@ class LaneProtocol(GuardedProtocol):
             return
         headers = [(name.lower(), value) for name, value in cycle.headers]
         scope = self.scope_of(b"POST", cycle.url, headers, "1.1", self.caller_of(headers))
-        scope["foretell"] = Arrival(cycle.request_id or cycle.door.ids.next(), cycle.started_s, cycle.admission)
+        request_id = cycle.request_id or cycle.door.ids.next()
+        scope["foretell"] = Arrival(request_id, cycle.started_s, cycle.admission, whole=not more_body)
         ordinary = self.cycle_of(scope, keep_alive=cycle.keep_alive)
         ordinary.body += cycle.body
         ordinary.more_body = more_body

@@ -44,7 +44,8 @@ class Exchange:
     ``started_s`` is the arrival on ``time.perf_counter``'s clock. ``headers`` are the request's by lower-case name, the
     values of a repeated one joined by commas. ``late`` says that the server was stopping already when it came.
     ``version`` is set as soon as it is known which version answers. ``asked``, ``principal`` and ``admission`` are the
-    gate's; ``passed`` is an admission that the lane got already for this very request.
+    gate's; ``passed`` is an admission that the lane got already for this very request, and ``whole`` says that the lane
+    has read its body.
     """
 
     __slots__ = (
@@ -64,6 +65,7 @@ class Exchange:
         "started_s",
         "status",
         "version",
+        "whole",
     )
 
     def __init__(self, request_id: str, started_s: float, headers: dict[bytes, bytes], services: Services) -> None:
@@ -72,6 +74,7 @@ class Exchange:
         self.headers = headers
         self.services = services
         self.late = False
+        self.whole = False
         self.status = 0
         self.code: str | None = None
         self.model: str | None = None
@@ -183,6 +186,7 @@ def _open(scope: Scope, services: Services) -> Exchange:
         request_id = given if sane_request_id(given) else services.ids.next()
     exchange = Exchange(request_id, started_s, headers, services)
     exchange.late = services.service.draining and earlier is None
+    exchange.whole = earlier is not None and earlier.whole
     exchange.passed = None if earlier is None else earlier.admission
     exchange.principal = None if exchange.passed is None else exchange.passed.principal
     return exchange

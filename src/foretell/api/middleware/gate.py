@@ -45,7 +45,7 @@ class GateMiddleware:
         except RequestError as error:
             exchange.code = error.instance_code
             # what was not read of the body would be taken for the next request
-            headers = {"connection": "close"} if _has_body(exchange) and _http_1(scope) else {}
+            headers = {"connection": "close"} if _unread(exchange) and _http_1(scope) else {}
             response = problem_response(error, exchange.request_id, show_values=False, headers=headers)
             await response(scope, receive, send)
             return
@@ -83,7 +83,10 @@ def address_of(scope: AsgiScope) -> str:
     return "" if client is None else client[0]
 
 
-def _has_body(exchange: Exchange) -> bool:
+def _unread(exchange: Exchange) -> bool:
+    """Whether there is a body, of which some may still be on its way."""
+    if exchange.whole:
+        return False
     headers: dict[bytes, Any] = exchange.headers
     return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 

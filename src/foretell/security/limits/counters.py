@@ -16,10 +16,14 @@ class Amount(NamedTuple):
 
 
 class Mark(NamedTuple):
-    """Where and when a portion was counted, so that what is left of it can be taken off again there."""
+    """Where and when a portion was counted, so that what is left of it can be taken off again there.
+
+    ``here_s``: when it was counted on this host, too, by this host's time.
+    """
 
     place: str
     at_s: float
+    here_s: float = 0.0
 
 
 class Granted(NamedTuple):

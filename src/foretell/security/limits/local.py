@@ -92,13 +92,20 @@ class LocalCounters:
                 if slot.place >= 0 and amount[bucket.unit]:
                     slot.table.uncount(slot.place, slot.window.part(mark.at_s), amount[bucket.unit])
 
-    def count(self, bucket: Bucket) -> None:
-        """Counts one, whatever the limit says; no more than the limit is kept."""
+    def note(self, buckets: Sequence[Bucket], amount: Amount) -> float:
+        """Counts what was granted elsewhere, whatever the limits say here. The time it is counted at."""
         with self._alone():
             now_s = self._clock()
-            slot = self._slot(bucket, now_s)
-            if slot.used(now_s) < bucket.rate.count:
-                slot.table.count(slot.place, slot.window, 1)
+            for bucket in buckets:
+                slot = self._slot(bucket, now_s)
+                slot.used(now_s)
+                slot.table.count(slot.place, slot.window, amount[bucket.unit])
+            return now_s
+
+    def count(self, bucket: Bucket) -> None:
+        """Counts one, whatever the limit says; no more than the limit is kept."""
+        if self.full(bucket) is None:
+            self.note([bucket], Amount(1, 1))
 
     def full(self, bucket: Bucket) -> Refused | None:
         """Why there is none left, if so; nothing is counted."""

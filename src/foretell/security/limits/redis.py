@@ -1,4 +1,5 @@
-"""Counters of several hosts, in a Redis. While it is away each host holds its part of every limit by itself.
+"""Counters of several hosts, in a Redis. While it is away each host holds its part of every limit by itself, of which
+it has used up by then what Redis granted it.
 
 One connection, used by one task alone: whoever asks puts its question into a queue and awaits a future, so that a
 caller who leaves takes nothing with it. What gathers during one exchange is the next one. An exchange that fails, or is
@@ -137,13 +138,21 @@ class RedisCounters:
             return self._local.take(buckets, need, want)
         finally:
             timer.cancel()
-        return _granted(said) if said[0] else _refused(said, buckets)
+        if not said[0]:
+            return _refused(said, buckets)
+        granted = _granted(said)
+        # so that this host knows, should Redis go away, what it has had of its share
+        here_s = self._local.note(buckets, granted.amount)
+        return Granted(granted.amount, granted.mark._replace(here_s=here_s))
 
     def give(self, buckets: Sequence[Bucket], amount: Amount, mark: Mark) -> None:
         """See ``Counters``. What cannot be given back is lost to those who share the limit, until it is forgotten."""
         if mark.place != _PLACE:
             self._local.give(buckets, amount, mark)
-        elif self.available and len(self._questions) < MAX_ASKED:
+            return
+        if mark.here_s:
+            self._local.give(buckets, amount, Mark("", mark.here_s))
+        if self.available and len(self._questions) < MAX_ASKED:
             given = [bucket for bucket in buckets if amount[bucket.unit]]
             values = [b"%d" % round(mark.at_s * 1e3)]
             for bucket in given:
