@@ -120,8 +120,8 @@ def test_servers_on_one_redis_admit_no_more_than_the_limit_and_their_shares_with
             )
             for folder in (one, other)
         ]
-        for server in servers:
-            until(lambda server=server: server.text.count("limits_redis_available") == workers, "Redis was not found")
+        said = "limits_redis_available"
+        until(lambda: all(server.text.count(said) == workers for server in servers), "Redis was not found")
         counts = flood(servers, key, requests, 16)
         assert set(counts) == {200, 429}
         assert limit * 0.98 <= counts[200] <= limit * 1.01
