@@ -51,8 +51,8 @@ class Entry:
     def document(self) -> dict[str, Any]:
         """As JSON: every unit has a number."""
         known: dict[str, Any] = {unit: self.amounts.get(unit, 0) for unit in UNITS}
-        kept: dict[str, Any] = {"day": self.day, "principal": self.principal, "tenant": self.tenant, "model": self.model}
-        return {**kept, **known, **self.amounts}
+        of = {"day": self.day, "principal": self.principal, "tenant": self.tenant, "model": self.model}
+        return {**of, **known, **self.amounts}
 
 
 class Ledger:
