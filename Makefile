@@ -54,7 +54,7 @@ docs: $(DEV) ## The documentation as a site, in site/
 	@.venv/bin/zensical build --clean
 
 reference: $(DEV) ## Write the generated pages of docs/reference and the measured figures on the pages anew
-	@for page in settings errors cli schema; do $(PY) tools/generate_$$page.py; done
+	@for page in settings errors cli schema issuers; do $(PY) tools/generate_$$page.py; done
 	@$(PY) -m benchmarks.page
 
 lock: $(DEV) ## Write requirements/*.txt anew

@@ -114,6 +114,7 @@ class Light:
     lane: None = None
     keys: Any = None
     wire: None = None
+    desk: Any = None
     codecs: tuple[Codec, ...] = (JsonCodec(), CsvCodec())
     streams: tuple[StreamFormat, ...] = STREAMS
 
@@ -166,11 +167,15 @@ class Api:
 
 
 @contextmanager
-def serving(*entries: Entry, root_path: str = "", gate: Gate | None = None, **options: Any) -> Iterator[Api]:
+def serving(
+    *entries: Entry, root_path: str = "", gate: Gate | None = None, desk: Any = None, **options: Any
+) -> Iterator[Api]:
     """The application with these versions; ``options`` are settings. Without a ``gate`` everybody is let in."""
     settings = Settings(**options)
     holder = CatalogHolder(Catalog.of(entries, settings.default_model))
-    services = Light(settings, holder, InferenceService(holder, settings.limits.body), gate=gate or open_gate())
+    services = Light(
+        settings, holder, InferenceService(holder, settings.limits.body), gate=gate or open_gate(), desk=desk
+    )
 
     @asynccontextmanager
     async def open_services(_: Settings) -> AsyncIterator[Light]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 
-from foretell.core.access.credentials import Credential
+from foretell.core.access.credentials import Credential, invalid_credential
 from foretell.core.access.principal import Principal
 from foretell.security.base import Limiter
-from foretell.security.gate import Gate, invalid_credential
+from foretell.security.gate import Gate
 from foretell.security.openness import Mode, stranger
 from foretell.security.unlimited import Unlimited
 

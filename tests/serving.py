@@ -111,6 +111,7 @@ class Light:
     servable: Servable
     wire: Defence
     keys: Any = None
+    desk: Any = None
     codecs: tuple[Codec, ...] = (JsonCodec(), CsvCodec())
     streams: tuple[StreamFormat, ...] = STREAMS
     gate: Gate = field(default_factory=open_gate)

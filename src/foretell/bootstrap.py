@@ -53,6 +53,8 @@ from foretell.security.certificates import CertificateIdentities
 from foretell.security.gate import Gate
 from foretell.security.keys.opening import Keys, serve_keys
 from foretell.security.openness import stranger
+from foretell.security.tokens.desk import TokenDesk
+from foretell.security.tokens.opening import Tokens, serve_tokens
 from foretell.security.usage.ledger import Ledger
 from foretell.security.usage.recorder import recording
 from foretell.settings import Settings
@@ -86,6 +88,7 @@ class Services:
     keys: Keys
     lane: Lane | None
     wire: Defence
+    desk: TokenDesk | None = None
     codecs: tuple[Codec, ...] = CODECS
     streams: tuple[StreamFormat, ...] = STREAMS
 
@@ -109,6 +112,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     try:
         async with (
             _open_keys(settings) as keys,
+            serve_tokens(settings.auth, keys) as tokens,
             _open_caches(settings) as caches,
             open_limiter(settings) as limiter,
             recording(Ledger(keys.store.database)) as usage,
@@ -118,12 +122,15 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             reconciler = Reconciler(local_source(settings), open_loader(settings, caches.cache, hosts), holder)
             await reconciler.start()
             ids = Ids()
-            gate = _open_gate(settings, keys, limiter)
+            gate = _open_gate(settings, keys, tokens, limiter)
             lane = _open_lane(settings, holder, observer, ids, gate)
+            desk = None if tokens.own is None else TokenDesk(tokens.own, gate, settings.auth.token_lifetime_s)
             limits = settings.limits
             service = InferenceService(holder, limits.body, limits.max_queue_s, limits.max_streams)
             wire = Defence(settings)
-            services = Services(settings, service, reconciler, observer, ids, log, time.time(), gate, keys, lane, wire)
+            services = Services(
+                settings, service, reconciler, observer, ids, log, time.time(), gate, keys, lane, wire, desk
+            )
             with _rescan_on_hangup(reconciler), _spared_by_the_collector():
                 try:
                     yield services
@@ -137,11 +144,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         log.close()
 
 
-def _open_gate(settings: Settings, keys: Keys, limiter: Limiter) -> Gate:
+def _open_gate(settings: Settings, keys: Keys, tokens: Tokens, limiter: Limiter) -> Gate:
     def anonymous(loopback: bool) -> Principal:
         return stranger(settings.auth.mode, loopback=loopback, closed=keys.closed)
 
     identities: dict[str, Identities] = {"key": keys.keyring}
+    if tokens.identities is not None:
+        identities["token"] = tokens.identities
     if settings.tls.client_ca is not None:
         identities["certificate"] = CertificateIdentities(settings.tls.grants)
     return Gate(identities, limiter, anonymous, time.time)
@@ -201,7 +210,8 @@ def _open_log(settings: Settings) -> Log:
 async def _open_keys(settings: Settings) -> AsyncIterator[Keys]:
     """The API keys of the state folder. Raises StateError."""
     state = settings.state
-    closed = settings.auth.mode == "on" or settings.tls.client_ca is not None
+    auth = settings.auth
+    closed = auth.mode == "on" or bool(auth.issuers) or settings.tls.client_ca is not None
     serving = serve_keys(state.place, state.url, state.pepper, closed=closed)
     keys = await asyncio.to_thread(serving.__enter__)
     try:

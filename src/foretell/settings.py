@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -220,9 +220,17 @@ def _value_faults(error: ValidationError, reading: Reading) -> Iterator[str]:
         if not key:
             yield message
             continue
+        if key not in reading.values and (whole := _around(key, reading.values)):
+            # a member of a table in a list: the table may hold secrets, and says no more than the place does
+            yield f"{reading.sources[whole]}{key.removeprefix(whole)} {message}"
+            continue
         shown = "(hidden)" if key in SECRETS else str(reading.values.get(key))
         shown = shown if len(shown) <= SHOWN_CHARS else shown[:SHOWN_CHARS] + "…"
         yield f"{reading.sources.get(key, key)}: '{shown}' {message}"
+
+
+def _around(key: str, keys: Iterable[str]) -> str | None:
+    return next((whole for whole in keys if key.startswith(f"{whole}.")), None)
 
 
 def _listing(faults: list[str]) -> str:

@@ -10,7 +10,7 @@ import pytest
 HEAVY = [
     "sklearn", "scipy", "joblib", "skops", "onnx", "onnxruntime", "skl2onnx", "onnxmltools", "xgboost", "lightgbm",
     "pandas", "pyarrow", "torch", "ai_edge_litert", "tensorflow", "matplotlib", "redis", "hiredis", "cryptography",
-    "sqlalchemy", "alembic", "psycopg",
+    "sqlalchemy", "alembic", "psycopg", "joserfc", "cryptography", "httpx2",
 ]  # fmt: skip
 REPORT = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
 

@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from foretell.core.access.principal import Principal
 from foretell.core.signature import Column, ColumnType, Output, Signature
 from foretell.core.values import Inputs, Outputs, Table
+from tests.gates import Keys, gate
 from tests.serving import running
 
 ROOT = Path(__file__).parents[2]
@@ -53,8 +55,21 @@ class Sign:
 def test_every_operation_answers_as_it_is_described(lane: bool, tmp_path: Path) -> None:
     environ = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.csv_bodies", "PYTHONPATH": str(ROOT)}
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
-    with running(Sign(), lane=lane) as server:
+    caller = Principal("key:all", "key", "all", frozenset({"predict", "models:read"}))
+    known = gate(Keys({"ft_all": caller}))
+    with running(Sign(), lane=lane, gate=known) as server:
         url = f"http://127.0.0.1:{server.port}/openapi.json"
-        command = [sys.executable, "-c", RUN, "run", url, "--max-examples", "12", "--no-color"]
+        command = [
+            sys.executable,
+            "-c",
+            RUN,
+            "run",
+            url,
+            "--max-examples",
+            "12",
+            "--no-color",
+            "--header",
+            "X-API-Key: ft_all",
+        ]
         run = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stdout[-8000:] + run.stderr[-2000:]

@@ -75,7 +75,7 @@ def test_every_example_works_and_its_answer_is_as_described(api: Api, document: 
 
 def test_what_reading_paths_answer_is_as_described(api: Api, document: dict[str, Any]) -> None:
     for method, path, operation in operations(document):
-        if method == "get":
+        if method == "get" and "admin" not in operation["tags"]:  # tested where there are keys
             asked = path.format(model="shop", version="v1")
             described = operation["responses"]["200"]["content"]["application/json"]
             jsonschema_rs.validate(schema(document, described), api.client.get(asked).json())

@@ -19,7 +19,10 @@ from foretell.security.unlimited import Unlimited
 from tests.asgi import Api, Shop, problem, ready, serving
 from tests.gates import Keys, gate
 
-PUBLIC = {"/health", "/health/live", "/health/ready"}
+HEALTH = {"/health", "/health/live", "/health/ready"}
+TOKENS = {"/oauth/token", "/.well-known/jwks.json"}
+TOKENS |= {f"/.well-known/{name}" for name in ("openid-configuration", "oauth-authorization-server")}
+PUBLIC = HEALTH | TOKENS
 REMOTE = ("203.0.113.7", 40000)
 
 
@@ -62,7 +65,7 @@ def routes(api: Api) -> list[APIRoute]:
 def test_every_route_says_what_it_needs(guarded: Api) -> None:
     assert {route.name for route in routes(guarded)} <= set(ACCESS)
     named = {route.path for route in routes(guarded) if access_of(route) == "public"}
-    assert named == PUBLIC | {f"/api/v1{path}" for path in PUBLIC}
+    assert named == PUBLIC | {f"/api/v1{path}" for path in HEALTH | {"/oauth/token"}}
 
 
 def test_without_a_credential_every_path_and_method_but_the_public_ones_is_401(guarded: Api) -> None:

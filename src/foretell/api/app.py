@@ -22,9 +22,11 @@ from foretell.api.middleware.context import ContextMiddleware, exchange_of
 from foretell.api.middleware.edge import EdgeMiddleware
 from foretell.api.middleware.gate import GateMiddleware
 from foretell.api.native.router import native_paths
+from foretell.api.oauth.router import oauth_paths
 from foretell.api.openapi import OpenApi
 from foretell.api.routes import Route
 from foretell.api.system.security import security
+from foretell.core.access.address import on_this_machine
 from foretell.errors import ForetellError
 from foretell.lifecycle.catalog import Catalog
 from foretell.settings import Settings
@@ -61,6 +63,15 @@ class Application(FastAPI):
         install_handlers(self)
         for path in (*native_paths(settings.prefix), *admin_paths(settings.prefix)):
             self.add_api_route(path.path, path.endpoint, methods=[path.method], name=path.name, response_model=None)
+        for path in oauth_paths(settings.prefix) if settings.auth.token_lifetime_s else ():
+            self.add_api_route(
+                path.path,
+                path.endpoint,
+                methods=[path.method],
+                name=path.name,
+                response_model=None,
+                include_in_schema=False,
+            )
         self.add_api_route(
             f"{settings.prefix}/security", security, name="security", response_model=None, include_in_schema=False
         )
@@ -87,9 +98,11 @@ class Application(FastAPI):
     async def _document(self, request: Request) -> Answer:
         """The OpenAPI document."""
         exchange = exchange_of(request.scope)
-        document = self._openapi.document(self.routes, exchange.catalog, exchange.services.codecs)
-        root_path = request.scope.get("root_path", "")
-        return document_answer({**document, "servers": [{"url": root_path}]} if root_path else document)
+        gate = exchange.services.gate
+        here = on_this_machine(request.scope.get("client"), request.scope.get("server"))
+        stranger = gate.recognise(None, loopback=here) or gate.nobody
+        document = self._openapi.document(self.routes, exchange.catalog, exchange.services.codecs, stranger)
+        return document_answer(self._openapi.under(request.scope.get("root_path", ""), document))
 
     @asynccontextmanager
     async def _lifespan(self, _: FastAPI) -> AsyncIterator[dict[str, Any]]:

@@ -12,6 +12,7 @@ from foretell.core.ids import Ids
 from foretell.inference.service import InferenceService
 from foretell.security.gate import Gate
 from foretell.security.keys.opening import Keys
+from foretell.security.tokens.desk import TokenDesk
 from foretell.settings import Settings
 from foretell.telemetry.observer import Observer
 
@@ -48,6 +49,11 @@ class Services(Protocol):
 
     @property
     def keys(self) -> Keys: ...
+
+    @property
+    def desk(self) -> TokenDesk | None:
+        """Where keys are traded for tokens; None where that is switched off."""
+        ...
 
     @property
     def started_at(self) -> float: ...

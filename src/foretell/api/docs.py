@@ -10,6 +10,8 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from foretell.api.middleware.context import exchange_of
+from foretell.api.security_schemes import origins
 from foretell.errors import NotFound
 
 ASSETS = {
@@ -19,10 +21,11 @@ ASSETS = {
 }
 INIT = "init.js"
 
-# Swagger UI sets style attributes and draws icons from data: addresses; scripts come from our files alone
+# Swagger UI sets style attributes and draws icons from data: addresses; scripts come from our files alone. ``origins``
+# are where tokens of outside issuers are got
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "connect-src 'self'{origins}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 _PAGE = """<!doctype html>
@@ -44,7 +47,7 @@ _PAGE = """<!doctype html>
 
 _INIT = b"""\
 const place = document.getElementById("docs");
-SwaggerUIBundle({
+const ui = SwaggerUIBundle({
   url: place.dataset.openapi,
   domNode: place,
   deepLinking: true,
@@ -52,14 +55,17 @@ SwaggerUIBundle({
   displayRequestDuration: true,
   validatorUrl: null,
   presets: [SwaggerUIBundle.presets.apis],
+  persistAuthorization: false,
 });
+ui.initOAuth({ appName: "Foretell", scopes: [] });
 """
 
 
 async def docs_page(request: Request) -> Response:
     """``GET /docs``."""
     page = _PAGE.format(title=html.escape(request.app.title), root=html.escape(request.scope.get("root_path", "")))
-    headers = {"content-security-policy": POLICY, "cache-control": "no-cache"}
+    asked = "".join(f" {origin}" for origin in origins(exchange_of(request.scope).services.settings))
+    headers = {"content-security-policy": POLICY.format(origins=asked), "cache-control": "no-cache"}
     return Response(page, media_type="text/html", headers=headers)
 
 

@@ -14,9 +14,11 @@ from starlette.routing import BaseRoute
 
 from foretell.api.admin.operations import OPERATIONS as ADMIN
 from foretell.api.admin.operations import SCHEMAS as ADMIN_SCHEMAS
-from foretell.api.native.operations import Target, components, operation
+from foretell.api.native.operations import REFUSALS, Target, components, operation, problem
 from foretell.api.native.schemas import COMPONENTS
+from foretell.api.security_schemes import needed, schemes
 from foretell.codecs.base import Codec
+from foretell.core.access.principal import Principal, anonymous
 from foretell.lifecycle.catalog import Catalog
 from foretell.settings import Settings
 
@@ -26,6 +28,9 @@ names what is wrong, where, and what would be right.
 """
 
 
+NOBODY = anonymous(frozenset())
+
+
 class OpenApi:
     """Makes and keeps the document of one application."""
 
@@ -33,17 +38,36 @@ class OpenApi:
         self._prefix = settings.prefix
         self._version = version
         self._limits = settings.limits.body
+        self._settings = settings
         self._made_for: tuple[Any, ...] | None = None
         self._document: dict[str, Any] = {}
 
-    def document(self, routes: Iterable[BaseRoute], catalog: Catalog, codecs: Sequence[Codec]) -> dict[str, Any]:
-        """The document for ``catalog`` and the formats of ``codecs``. Shared: not to be changed by the caller."""
-        offer = _offer(catalog)
+    def under(self, root_path: str, document: dict[str, Any]) -> dict[str, Any]:
+        """The document for callers who see all paths behind ``root_path``."""
+        if not root_path:
+            return document
+        placed = {**document["components"], "securitySchemes": schemes(self._settings, root_path)}
+        return {**document, "servers": [{"url": root_path}], "components": placed}
+
+    def document(
+        self,
+        routes: Iterable[BaseRoute],
+        catalog: Catalog,
+        codecs: Sequence[Codec],
+        stranger: Principal = NOBODY,
+    ) -> dict[str, Any]:
+        """The document for ``catalog``, the formats of ``codecs``, and what a ``stranger`` may do.
+
+        Shared: not to be changed by the caller.
+        """
+        offer = (*_offer(catalog), stranger.scopes)
         if self._made_for != offer:
-            self._document, self._made_for = self._make(routes, catalog, codecs), offer
+            self._document, self._made_for = self._make(routes, catalog, codecs, stranger), offer
         return self._document
 
-    def _make(self, routes: Iterable[BaseRoute], catalog: Catalog, codecs: Sequence[Codec]) -> dict[str, Any]:
+    def _make(
+        self, routes: Iterable[BaseRoute], catalog: Catalog, codecs: Sequence[Codec], stranger: Principal
+    ) -> dict[str, Any]:
         paths: dict[str, dict[str, Any]] = {}
         schemas = {**COMPONENTS, **ADMIN_SCHEMAS}
         targets = {name: target for name, model in catalog.models.items() if (target := Target.of(model)) is not None}
@@ -51,17 +75,25 @@ class OpenApi:
             schemas |= components(target, self._limits)
             for suffix, name in (("predict", "predict"), ("predict/batch", "predict_batch")):
                 path = f"{self._prefix}/models/{model}/{suffix}"
-                paths[path] = {"post": operation(name, path, target, codecs, own=True)}
+                paths[path] = {"post": self._guarded(name, operation(name, path, target, codecs, own=True), stranger)}
         default = targets.get(catalog.default_model or "")
         for method, path, name in _documented(routes):
             described = ADMIN.get(name) or operation(name, path, default, codecs)
-            paths.setdefault(path, {})[method.lower()] = described
+            paths.setdefault(path, {})[method.lower()] = self._guarded(name, described, stranger)
         return {
             "openapi": "3.1.0",
             "info": {"title": "Foretell", "version": self._version, "description": DESCRIPTION},
             "paths": paths,
-            "components": {"schemas": schemas},
+            "components": {"schemas": schemas, "securitySchemes": schemes(self._settings)},
         }
+
+    def _guarded(self, name: str, operation: dict[str, Any], stranger: Principal) -> dict[str, Any]:
+        """The operation with what it needs of its caller, and what is answered to one who has it not."""
+        security = needed(name, self._settings, stranger)
+        if not security:
+            return {**operation, "security": []}
+        refusals = {str(status): problem(status) for status in REFUSALS}
+        return {**operation, "security": security, "responses": refusals | operation["responses"]}
 
 
 def _offer(catalog: Catalog) -> tuple[Any, ...]:

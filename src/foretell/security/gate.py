@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from foretell.core.access.credentials import Credential
+from foretell.core.access.credentials import Credential, invalid_credential
 from foretell.core.access.decision import Action, Rule, decide
 from foretell.core.access.principal import Principal
 from foretell.core.access.principal import anonymous as anonymous_principal
@@ -108,11 +108,6 @@ class Gate:
         if action.need != "public" and not self.limiter.spend(principal, address, action.model, 1, 0):
             await self.limiter.charge(principal, address, action.model, 1, 0)
         return Admission(principal, address, action.model, self.limiter)
-
-
-def invalid_credential() -> Unauthenticated:
-    """One and the same for a credential that is unknown, expired, revoked or forged."""
-    return Unauthenticated("The credential is not valid: it is unknown, expired or revoked.", code="credential_invalid")
 
 
 def refused(action: Action, rule: Rule) -> Unauthenticated | Forbidden:

@@ -61,6 +61,12 @@ _PROBLEMS = {
     504: "The time allowed has passed.",
     507: "The server's disk has no room for a Parquet file, which it keeps until it is whole.",
 }
+REFUSALS = {
+    401: "No valid credential.",
+    403: "A valid credential that does not reach this far.",
+    429: "A rate or quota is used up; `Retry-After` says until when.",
+}
+"""What every operation may answer that is not open to all."""
 _NO_STREAM_PROBLEMS = tuple(status for status in _PROBLEMS if status != 507)
 _READ_PROBLEMS = {"model": (404,), "model_version": (404, 503), "model_info": (400, 404, 503)}
 _NAME: Schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"}
@@ -108,7 +114,7 @@ def operation(name: str, path: str, target: Target | None, codecs: Sequence[Code
     if not name.startswith("predict"):
         return {**described, "responses": _read_responses(name)}
     if "stream" in name:
-        made = stream_operation(_REQUEST_ID_HEADER, {str(status): _problem(status) for status in _PROBLEMS})
+        made = stream_operation(_REQUEST_ID_HEADER, {str(status): problem(status) for status in _PROBLEMS})
         return {**described, **made, "parameters": described["parameters"] + made["parameters"]}
     target = None if "{model}" in path else target
     if target is None or target.servable.signature.output.probabilities:
@@ -133,7 +139,7 @@ def _predict(target: Target | None, media_types: Sequence[str], *, many: bool) -
                 "headers": {**_REQUEST_ID_HEADER, **_CACHE_HEADER},
                 "content": answer_content(f"{owner}{kind}Answer", servable, media_types),
             },
-            **{str(status): _problem(status) for status in _NO_STREAM_PROBLEMS},
+            **{str(status): problem(status) for status in _NO_STREAM_PROBLEMS},
         },
     }
 
@@ -179,15 +185,16 @@ def _path_parameter(name: str) -> Schema:
 def _read_responses(name: str) -> dict[str, Any]:
     content = {"application/json": {"schema": ref(_ANSWERS[name])}}
     answer = {"description": _SUMMARIES[name] + ".", "headers": _REQUEST_ID_HEADER, "content": content}
-    responses = {"200": answer, **{str(status): _problem(status) for status in _READ_PROBLEMS.get(name, ())}}
+    responses = {"200": answer, **{str(status): problem(status) for status in _READ_PROBLEMS.get(name, ())}}
     if name in ("health", "ready"):
         responses["503"] = {**answer, "description": "Not ready; `Retry-After` says when to ask again."}
     return responses
 
 
-def _problem(status: int) -> Schema:
+def problem(status: int) -> Schema:
+    """An answer that is a problem document."""
     return {
-        "description": _PROBLEMS[status],
+        "description": (_PROBLEMS | REFUSALS)[status],
         "headers": _REQUEST_ID_HEADER,
         "content": {MEDIA_TYPE: {"schema": ref("Problem")}},
     }

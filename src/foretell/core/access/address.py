@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import Any
+
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?([/?][!-~]*)?", re.ASCII
+)
 
 End = Sequence[Any] | None
 """An end as ASGI gives it: host and port; None where the server does not know it."""
@@ -38,3 +43,19 @@ def network_of(host: str) -> str:
     if mapped is not None or not isinstance(address, IPv6Address):
         return str(mapped or address)
     return str(ip_network((int(address) >> 64 << 64, 64)))
+
+
+def may_ask(url: str, *, allow_http: bool = False) -> bool:
+    """Whether what comes from ``url`` can be believed: it is over TLS, or from this very machine, or ``allow_http``."""
+    match = _URL.fullmatch(url)
+    return match is not None and (match["scheme"] == "https" or allow_http or at_home(url))
+
+
+def at_home(url: str) -> bool:
+    """Whether ``url`` names this machine by a loopback address."""
+    match = _URL.fullmatch(url)
+    host = "" if match is None else match["host"].strip("[]")
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False

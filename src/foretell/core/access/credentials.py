@@ -40,8 +40,10 @@ def presented(headers: Iterable[tuple[bytes, bytes]]) -> Credential | None:
     secret = found[0]
     if any(other != secret for other in found[1:]):
         raise Unauthenticated("The request carries several credentials that differ. Send one.", code="credential_twice")
-    if not secret or len(secret) > MAX_CREDENTIAL_BYTES:
-        raise Unauthenticated("The credential is empty or too long.", code="credential_unreadable")
+    if not secret:
+        raise Unauthenticated("The credential is empty.", code="credential_unreadable")
+    if len(secret) > MAX_CREDENTIAL_BYTES:
+        raise invalid_credential()
     return Credential("key" if secret.startswith(KEY_PREFIX) else "token", secret)
 
 
@@ -49,6 +51,11 @@ def proved(scope: Mapping[str, Any]) -> Credential | None:
     """The certificate's name that the caller of this ASGI scope proved to be its own; None where it showed none."""
     found: Credential | None = scope.get("extensions", {}).get(PROVED, {}).get("credential")
     return found
+
+
+def invalid_credential() -> Unauthenticated:
+    """One and the same for a credential that is unknown, expired, revoked or forged."""
+    return Unauthenticated("The credential is not valid: it is unknown, expired or revoked.", code="credential_invalid")
 
 
 def _bearer(value: bytes) -> bytes:

@@ -9,9 +9,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 from foretell.core.access.api_key import id_of
-from foretell.core.access.credentials import Credential
+from foretell.core.access.credentials import Credential, invalid_credential
 from foretell.core.access.principal import Principal, anonymous
-from foretell.security.gate import invalid_credential
 from foretell.security.keys.pepper import Pepper
 from foretell.security.keys.record import KeyRecord
 
@@ -19,10 +18,11 @@ from foretell.security.keys.record import KeyRecord
 class Held:
     """A key that may be used until ``ends_s``; ``used_s`` is when it last was."""
 
-    __slots__ = ("ends_s", "id", "principal", "used_s")
+    __slots__ = ("digest", "ends_s", "id", "principal", "used_s")
 
-    def __init__(self, key_id: str, principal: Principal, ends_s: float) -> None:
+    def __init__(self, key_id: str, principal: Principal, ends_s: float, digest: bytes = b"") -> None:
         self.id = key_id
+        self.digest = digest
         self.principal = principal
         self.ends_s = ends_s
         self.used_s = 0.0
@@ -37,6 +37,7 @@ class _Ring:
     """What is held at one time; replaced as a whole. ``ends`` are the moments at which keys expire, in order."""
 
     by_digest: dict[bytes, Held]
+    by_id: dict[str, Held]
     ends: list[float]
     number: int
 
@@ -56,7 +57,7 @@ class Keyring:
     ) -> None:
         self._digest = pepper.digest
         self._clock = clock
-        self._ring = _Ring({}, [], 0)
+        self._ring = _Ring({}, {}, [], 0)
         self.refresh = refresh
 
     @property
@@ -75,6 +76,11 @@ class Keyring:
             return None
         held.used_s = now_s
         return held.principal
+
+    def holds(self, key_id: str) -> Held | None:
+        """The key of this id, where it may be used now: what was made with it holds as long as it does itself."""
+        held = self._ring.by_id.get(key_id)
+        return None if held is None or self._clock() >= held.ends_s else held
 
     async def identify(self, credential: Credential) -> Principal:
         """The principal, after a look at the database where memory does not know a key that could be one."""
@@ -96,11 +102,12 @@ class Keyring:
             ends_s = math.inf if record.expires_s is None else record.expires_s
             if record.revoked_s is not None or ends_s <= now_s:
                 continue
-            held[record.digest] = now = Held(record.id, record.principal, ends_s)
+            held[record.digest] = now = Held(record.id, record.principal, ends_s, record.digest)
             now.used_s = 0.0 if before is None else before.used_s
         ends = sorted(key.ends_s for key in held.values() if key.ends_s != math.inf)
         # beyond whatever the ring before could have counted up to
-        self._ring = _Ring(held, ends, ring.number + len(ring.ends) + 1)
+        by_id = {key.id: key for key in held.values()}
+        self._ring = _Ring(held, by_id, ends, ring.number + len(ring.ends) + 1)
 
     def prune(self) -> None:
         """Lets go of keys that have expired. As ``apply``, on one thread at a time."""
