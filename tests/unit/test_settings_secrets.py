@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pydantic import ValidationError
 
 from foretell.cli.serving.environment import serving_environment
 from foretell.errors import SettingsError
-from foretell.settings import SECRETS, Cache, Settings, State
+from foretell.settings import SECRETS, Cache, Settings, State, leaves
 from foretell.settings_reading import variable, without_settings
 from foretell.settings_secrets import MOST_BYTES, handing_over, take_over
 
@@ -35,7 +36,9 @@ def secret(folder: Path, content: str | bytes = HUSH + "\n", name: str = "secret
 
 
 def test_what_holds_a_password_or_a_key_is_marked_as_secret() -> None:
-    assert {"cache.secret", "cache.redis_url", "state.url", "state.pepper"} <= SECRETS
+    assert {"cache.secret", "cache.redis_url", "rates.redis_url", "state.url", "state.pepper"} <= SECRETS
+    sounds = re.compile(r"secret|password|pepper|_url$|\.url$")
+    assert {key for key, _ in leaves() if sounds.search(key)} <= SECRETS
 
 
 @pytest.mark.parametrize("key", sorted(SECRETS & {"cache.secret", "state.pepper"}))
