@@ -17,7 +17,7 @@ from tests.e2e.process import Serving, serving, until
 CANARY = 4.719283746
 FIELDS = {
     "timestamp", "level", "event", "request_id", "method", "route", "status", "outcome", "code", "model", "version",
-    "rows", "batch_rows", "duration_ms", "inference_ms", "lane",
+    "rows", "batch_rows", "duration_ms", "inference_ms", "lane", "principal",
 }  # fmt: skip
 
 
