@@ -290,6 +290,19 @@ def test_another_users_file_is_not_counted_in(tmp_path: Path) -> None:
         CounterFile(tmp_path, 1)
 
 
+def test_a_file_that_somebody_holds_for_good_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(file_module, "OPEN_S", 0.01)
+    with files(1, Clock(), tmp_path):
+        held = os.open(tmp_path / FILE, os.O_RDWR)
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with structlog.testing.capture_logs() as lines:
+            host = HostCounters(tmp_path, 2)
+            assert host.full(Bucket("failures", "203.0.113.7", Rate(1, 60))) is None
+        os.close(held)
+    assert [line["event"] for line in lines] == ["limits_not_shared"]
+    host.close()
+
+
 def test_a_process_that_stops_with_the_lock_in_its_hand_holds_nobody_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,6 +22,8 @@ from foretell.state.folder import keep_private, prepare
 FILE = "limits-1.counters"
 """The number is the layout's: another layout is another file."""
 
+OPEN_S = 0.5
+
 _MAGIC = int.from_bytes(b"foretell", "little")
 _HEAD = 16
 _MADE, _SALT, _BOOT, _OFFSET, _LAST, _HOSTS = 0, 1, 3, 4, 5, 6
@@ -48,7 +50,7 @@ class CounterFile:
         self._monotonic = monotonic
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX)
+            _lock(self._fd)
             # the room is taken now: a disk that is full later must not kill whoever writes into the map
             os.posix_fallocate(self._fd, 0, _BYTES)
             self._map = mmap.mmap(self._fd, _BYTES)
@@ -104,6 +106,20 @@ class CounterFile:
         """Gives the file back."""
         self._words[_LAST] = int(self.now_s())
         os.close(self._fd)
+
+
+def _lock(fd: int) -> None:
+    """Raises OSError where a process holds the file for longer than any that goes on would."""
+    until_s = time.monotonic() + OPEN_S
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= until_s:
+                raise
+            time.sleep(0.001)
+        else:
+            return
 
 
 def _boot() -> int:
