@@ -51,5 +51,5 @@ def test_what_is_no_table_of_rates_is_refused(given: Any) -> None:
 
 
 def test_workers_get_them_as_they_are() -> None:
-    settings = Settings(rates=Rates(per_model={"iris": "100/s"}, per_key="1/s", anonymous="none"))
+    settings = Settings(rates=Rates(per_model={"iris": ("100/s",)}, per_key=("1/s",), anonymous=()))
     assert Settings.from_export(settings.export()).rates == settings.rates
