@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -277,5 +278,18 @@ def test_an_address_that_is_none_is_told_at_the_start(tmp_path: Path) -> None:
         with pytest.raises(OperatorError, match=r"rates\.redis_url is no address"):
             async with open_limiter(settings):
                 pass
+
+    run(story())
+
+
+def test_what_was_counted_is_put_onto_the_disk_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = threading.Event()
+    monkeypatch.setattr("foretell.limiting.SYNC_S", 0.01)
+    monkeypatch.setattr(CounterFile, "sync", lambda _: synced.set())
+
+    async def story() -> None:
+        async with open_limiter(Settings(state=State(folder=tmp_path))) as limiter:
+            assert limiter.spend(key("100/h"), "", "m", 1, 1)
+            assert await asyncio.to_thread(synced.wait, WAIT_S)
 
     run(story())

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -239,3 +240,45 @@ def test_rows_beyond_the_limit_are_refused_kindly(repository: Path, tmp_path: Pa
     assert said["code"] == "rate_too_small"
     assert "this request alone has 101: it can never pass" in said["detail"]
     assert "retry-after" not in answer.headers
+
+
+def status(server: Serving, *headers: str) -> int:
+    with Wire(server.port) as wire:
+        wire.send(post("/api/v1/predict", SINGLE, *headers))
+        return wire.answer().status
+
+
+MINE, OTHER, NEAR = (f"X-Forwarded-For: {address}" for address in ("203.0.113.7", "2001:db8::1", "2001:db8::2"))
+
+
+@pytest.mark.parametrize("lane", [True, False])
+def test_addresses_are_limited_as_a_trusted_proxy_tells_them(repository: Path, tmp_path: Path, lane: bool) -> None:
+    key = make_key(tmp_path, "partner-x")
+    settings: dict[str, Any] = {"auth__mode": "off", "proxy__trusted": "127.0.0.1", "rates__anonymous": "10/h"}
+    with serving(repository, tmp_path, options=[] if lane else ["--no-lane"], **settings) as server:
+        assert [status(server, MINE) for _ in range(12)] == [200] * 10 + [429] * 2
+        assert [status(server, OTHER) for _ in range(6)] == [200] * 6
+        assert [status(server, NEAR) for _ in range(6)] == [200] * 4 + [429] * 2, "one /64 is one address"
+        assert [status(server) for _ in range(12)] == [200] * 12, "this machine has no limit"
+        assert [status(server, MINE, f"Authorization: Bearer {key}") for _ in range(3)] == [200] * 3
+
+
+def test_who_guesses_is_refused_and_known_keys_pass(repository: Path, tmp_path: Path) -> None:
+    key = make_key(tmp_path, "partner-x")
+    wrong = f"Authorization: Bearer {key[:-8]}AAAAAAAA"
+    settings: dict[str, Any] = {"auth__mode": "on", "proxy__trusted": "127.0.0.1", "rates__failures": "5/h"}
+    with serving(repository, tmp_path, **settings) as server:
+        assert [status(server, MINE, wrong) for _ in range(7)] == [401] * 5 + [429] * 2
+        assert status(server, OTHER, wrong) == 401
+        assert [status(server, MINE, f"Authorization: Bearer {key}") for _ in range(12)] == [200] * 12
+
+
+def test_an_address_that_nobody_vouches_for_is_not_believed(repository: Path, tmp_path: Path) -> None:
+    key = make_key(tmp_path, "partner-x", "10/h")
+    with serving(repository, tmp_path) as server:
+        found = [
+            status(server, f"Authorization: Bearer {key}", f"X-Forwarded-For: 203.0.113.{number}")
+            for number in range(12)
+        ]
+        assert found == [200] * 10 + [429] * 2
+        assert status(server, f"Authorization: Bearer {key.swapcase()}") == 401

@@ -21,7 +21,7 @@ from foretell.errors import RateLimited, StateError
 from foretell.security.limits import file as file_module
 from foretell.security.limits import local as local_module
 from foretell.security.limits.buckets import Bucket, Policy
-from foretell.security.limits.counters import Amount, Granted, Refused
+from foretell.security.limits.counters import Amount, Granted, Mark, Refused
 from foretell.security.limits.file import FILE, CounterFile, HostCounters
 from foretell.security.limits.limiter import SharedLimiter
 from foretell.security.limits.local import HELD_S, NAMED_SLOTS, LocalCounters, alone
@@ -437,6 +437,24 @@ def test_purses_are_settled_and_given_back_so_that_nothing_is_lost() -> None:
         await made.close()
 
     asyncio.run(story())
+
+
+def test_a_purse_keeps_a_portion_for_an_interval_and_gives_back_what_is_left_after_another() -> None:
+    purse = Purse(None, [Bucket("key", "x", Rate(100, 60))])
+    first, second = Mark("file", 1.0), Mark("file", 2.0)
+    purse.fill(Granted(Amount(10, 0), first))
+    assert purse.spend(4, 1000), "rows are not limited"
+    assert purse.settle() is None
+    assert (purse.requests, purse.usual) == (6, Amount(4, 0))
+    purse.fill(Granted(Amount(5, 0), second))
+    assert purse.spend(3, 0)
+    assert purse.settle() == (Amount(3, 0), first), "what was counted first is spent first"
+    assert purse.spend(5, 0)
+    assert not purse.spend(1, 0)
+    assert purse.settle() is None
+    assert purse.active
+    assert purse.settle() is None
+    assert not purse.active
 
 
 def test_the_purses_of_callers_that_left_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
