@@ -17,6 +17,9 @@ from tests.report import Report
 ROOT = Path(__file__).parents[2]
 # which body suits a path with {model} in it depends on the name, which a schema cannot say; the models' own paths can
 CONFIG = """\
+[generation]
+with-security-parameters = false
+
 [parameters]
 model = "iris"
 version = "v1"

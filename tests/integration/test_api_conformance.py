@@ -20,6 +20,9 @@ from tests.serving import running
 ROOT = Path(__file__).parents[2]
 # which body suits a path with {model} in it depends on the name, which a schema cannot say; the models' own paths can
 CONFIG = """\
+[generation]
+with-security-parameters = false
+
 [[operations]]
 include-path-regex = ".*\\\\{model\\\\}.*predict.*"
 checks.positive_data_acceptance.enabled = false
