@@ -49,7 +49,8 @@ class TokenIdentities:
     @property
     def generation(self) -> int:
         """Grows when a token that was known is over, or its issuer has taken its key back."""
-        if self._clock() >= self._next_end_s:
+        # asked for every request; where no token is remembered there is nothing to look at the clock for
+        if self._next_end_s != math.inf and self._clock() >= self._next_end_s:
             self._sweep()
         return self._generation
 
