@@ -20,9 +20,9 @@ def usage(
         bool, typer.Option("--json", help="One JSON document per line on standard output, per day, key and model.")
     ] = False,
 ) -> None:
-    """Show how many requests and rows were answered, per key and model.
+    """Show who used how much of which model.
 
-    Counted is what was answered with success. A running server adds to it every ten seconds.
+    Counted are requests and rows that were answered with success, per key and model. A running server adds to it every ten seconds.
 
     [bold]Examples[/]
 
