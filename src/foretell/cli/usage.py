@@ -22,7 +22,8 @@ def usage(
 ) -> None:
     """Show who used how much of which model.
 
-    Counted are requests and rows that were answered with success, per key and model. A running server adds to it every ten seconds.
+    Counted are requests and rows that were answered with success, per key and model. A running server adds to
+    them every ten seconds.
 
     [bold]Examples[/]
 
