@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from foretell.core.access.decision import Action
@@ -87,20 +86,21 @@ class Door:
         served.lane += len(answered)
         served.rows += len(answered)
         ref = self.servable.ref
-        shared = Outcome(
-            request_id="",
-            method="POST",
-            route=self._route,
-            status=200,
-            model=ref.model,
-            version=ref.version,
-            rows=1,
-            batch_rows=0 if run is None else run.rows,
-            inference_ms=None if run is None else run.duration_s * 1e3,
-            lane=True,
-        )
         for principal, requests in _by_principal(answered):
-            self._lane.report(replace(shared, principal=principal), requests)
+            shared = Outcome(
+                request_id="",
+                method="POST",
+                route=self._route,
+                status=200,
+                model=ref.model,
+                version=ref.version,
+                rows=1,
+                batch_rows=0 if run is None else run.rows,
+                inference_ms=None if run is None else run.duration_s * 1e3,
+                lane=True,
+                principal=principal,
+            )
+            self._lane.report(shared, requests)
 
     def left(self, cycle: LaneCycle) -> None:
         """The caller went away before its answer."""
