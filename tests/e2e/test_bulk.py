@@ -168,7 +168,9 @@ def test_a_parquet_file_of_any_size_costs_the_server_little_memory(server: Servi
     file = tmp_path / "rows.parquet"
     write_parquet(file, rows)
     kind = "application/vnd.apache.parquet"
-    head = f"POST {PATH} HTTP/1.1\r\nHost: test\r\nContent-Type: {kind}\r\nContent-Length: {file.stat().st_size}\r\n"
+    head = (
+        f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {file.stat().st_size}\r\n"
+    )
     before = most = memory_bytes(server.process.pid)
     answer = tmp_path / "answer"
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection, answer.open("wb") as out:

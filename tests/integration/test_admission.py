@@ -14,6 +14,7 @@ import pytest
 from foretell.codecs.json import JsonCodec
 from foretell.core.identity import Ref
 from foretell.core.limits import BodyLimits
+from foretell.core.values import Inputs, Outputs
 from foretell.errors import DeadlineExceeded, QueueFull
 from foretell.execution.base import Prospect
 from foretell.execution.costs import Costs
@@ -146,9 +147,17 @@ def test_nothing_runs_for_ten_thousand_callers_who_have_left(serve: Serve, repor
     report("Nothing runs for callers who have left the queue", bar="0 rows", callers=10_000, rows_run_for_them=0)
 
 
+class Slow(Sum):
+    """Takes its time for each call."""
+
+    def predict(self, inputs: Inputs) -> Outputs:
+        time.sleep(0.02)
+        return super().predict(inputs)
+
+
 def test_a_caller_of_a_long_queue_in_the_loop_is_watched_too() -> None:
     """A model that runs in the loop cannot be left while it runs, but while others are before it."""
-    model = Sum()
+    model = Slow()
     make = partial(DirectExecutor, costs=Costs({1: 100.0, 64: 100.0}))
     rows = b'{"features": [%b]}' % b", ".join([b"[1, 0]"] * 320)
     with running(model, make_executor=make) as server, Wire(server.port) as first, Wire(server.port) as leaver:

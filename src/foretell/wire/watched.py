@@ -28,7 +28,7 @@ LINGER_BYTES = 64 * 1024
 LEAST_RATE = 1024
 """Bytes a second that whoever reads an answer has to take, once the server has to wait for it."""
 PROBE = b"HTTP/1.1 102 Processing\r\n\r\n"
-PROBE_S = 0.05
+PROBES_S = (0.002, 0.05)
 
 
 class WatchedProtocol(HttpToolsProtocol):
@@ -93,7 +93,8 @@ class WatchedProtocol(HttpToolsProtocol):
         cycle.keep_alive = False
         if not (self.pipeline or getattr(cycle, "response_started", False) or self._version == "1.0"):
             self.transport.write(PROBE)
-            self.loop.call_later(PROBE_S, self._notice_reset)
+            for seconds in PROBES_S:  # of who went away for good, the first look tells; of who is far, the second
+                self.loop.call_later(seconds, self._notice_reset)
         return True
 
     def _notice_reset(self) -> None:
