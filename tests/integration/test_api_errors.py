@@ -349,6 +349,7 @@ def test_a_body_that_does_not_arrive_in_time_is_a_504() -> None:
 def test_a_fallback_of_the_lane_keeps_its_id_and_its_arrival() -> None:
     class Arrival:
         admission = None
+        whole = True
         request_id = "from-the-lane"
         started_s = 0.0
 

@@ -114,7 +114,7 @@ def test_rotating_shows_a_new_key_and_how_long_the_old_one_lasts() -> None:
         ("keys create x --scope predikt", "--scope: 'predikt' must be one of .* Did you mean predict?"),
         (
             "keys create x --rate 5 --quota y --expires z",
-            "(?s)--expires: 'z' must.*--rate: '5' is.*--quota: 'y' is",
+            "(?s)--expires: 'z' must.*--rate: '5' must.*--quota: 'y' must",
         ),
         ("keys create x --model ../y", "--model: '../y' cannot name a model"),
         ("keys create .x --tenant /", "(?s)NAME: '.x' must be.*--tenant: '/' must be"),

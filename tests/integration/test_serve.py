@@ -164,7 +164,9 @@ def test_an_interrupt_stops_with_0_too(repository: Path, tmp_path: Path) -> None
 def test_a_stop_during_the_start_is_quick_and_clean(repository: Path, tmp_path: Path) -> None:
     with (tmp_path / "log").open("wb") as log:
         arguments = [*command(), "serve", str(repository), "--port", "0"]
-        process = subprocess.Popen(arguments, cwd=tmp_path, env=environment(), stdout=log, stderr=log)
+        process = subprocess.Popen(
+            arguments, cwd=tmp_path, env=environment(TMPDIR=str(tmp_path)), stdout=log, stderr=log
+        )
     until(lambda: catches(process.pid, signal.SIGHUP), "it listens to signals, this one last", 60)
     process.terminate()
     assert process.wait(30) == 0

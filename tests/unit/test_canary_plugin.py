@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -51,18 +52,35 @@ def test_a_file_with_a_secret_is_found_wherever_the_run_left_it(tmp_path: Path) 
     (tmp_path / "deep" / "output.log").rename(tmp_path / "canary-planted.log")
 
 
+PARENT = """
+import json, os, subprocess, sys
+told = json.loads(sys.stdin.readline())
+command = [sys.executable, "-c", "import sys; print(flush=True); sys.stdin.read()", *told["arguments"]]
+pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+with subprocess.Popen(command, env=os.environ | told["environment"], **pipes) as p:
+    p.stdout.readline()
+    print(p.pid, flush=True)
+    sys.stdin.read()
+    p.stdin.close()
+"""
+
+
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 @pytest.mark.parametrize("how", ["command line", "environment"])
 def test_a_secret_passed_on_to_a_process_is_found(how: str) -> None:
-    wait = "import sys; print(flush=True); sys.stdin.read()"
-    arguments = [sys.executable, "-c", wait, *([MARK] if how == "command line" else [])]
-    environ = os.environ | ({"PASSWORD": FOREIGN} if how == "environment" else {})
-    process = subprocess.Popen(arguments, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    told = {
+        "arguments": [MARK] if how == "command line" else [],
+        "environment": {"PASSWORD": FOREIGN} if how == "environment" else {},
+    }
+    # a parent of its own: this process may have servers as well, to which secrets were given on purpose
+    process = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     with process:
         assert process.stdout is not None and process.stdin is not None
-        process.stdout.readline()
-        with pytest.raises(AssertionError, match=f"came out in the {how} of process {process.pid}"):
-            look_at_processes(os.getpid())
+        process.stdin.write(json.dumps(told) + "\n")
+        process.stdin.flush()
+        child = int(process.stdout.readline())
+        with pytest.raises(AssertionError, match=f"came out in the {how} of process {child}"):
+            look_at_processes(process.pid)
         process.stdin.close()
 
 
