@@ -20,6 +20,7 @@ class Keys:
         self.principals = dict(principals)
         self.late = dict(late or {})
         self.asked: list[bytes] = []
+        self.near: set[bytes] = set()
         self._generation = 0
 
     @property
@@ -31,6 +32,9 @@ class Keys:
 
     def known(self, credential: Credential) -> Principal | None:
         return self.principals.get(credential.secret.decode("latin-1"))
+
+    def at_hand(self, credential: Credential) -> bool:
+        return credential.secret in self.near
 
     async def identify(self, credential: Credential) -> Principal:
         self.asked.append(credential.secret)

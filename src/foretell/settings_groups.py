@@ -47,7 +47,10 @@ class Limits(Group):
     )
 
     max_streams: int = Field(
-        default=64, ge=1, le=10_000, description="Streams one process answers at a time; beyond it they get 503."
+        default=64,
+        ge=1,
+        le=10_000,
+        description="Streams one process answers at a time, of one caller a quarter at most; beyond it they get 503.",
     )
     max_row_bytes: int = Field(
         default=1024 * 1024,

@@ -16,6 +16,7 @@ from foretell.errors import KeyFault, StateError, Unauthenticated
 from foretell.security.audit import Author
 from foretell.security.keys.following import Following
 from foretell.security.keys.opening import ensure_admin, open_keys
+from foretell.security.keys.record import KeyRecord
 from foretell.security.keys.store import KeyStore
 from tests.postgres_server import PostgresServer, postgres_server
 from tests.serving import until
@@ -116,6 +117,27 @@ def test_rotating_keeps_the_old_key_for_the_grace_and_the_grant_for_good(store: 
     with pytest.raises(KeyFault, match="cannot be rotated"):
         store.rotate(old.id, ME, grace_s=60)
     assert len(store.revoke("partner-x", ME)) == 2, "a name stands for both keys"
+
+
+class Overtaken(KeyStore):
+    """Another process rotates the key between a look for it and the change."""
+
+    def get(self, key: str) -> list[KeyRecord]:
+        found = super().get(key)
+        KeyStore(self.database, self.pepper).rotate(found[0].id, ME, grace_s=60)
+        return found
+
+
+def test_a_revocation_by_name_leaves_nothing_alive_that_a_rotation_makes_meanwhile(store: KeyStore) -> None:
+    store.create(GRANT, ME)
+    revoked = Overtaken(store.database, store.pepper).revoke("partner-x", ME)
+    assert len(revoked) == 2
+    assert [key.state(0.0) for key in store.get("partner-x")] == ["revoked", "revoked"]
+    revision = store.standing().revision
+    with pytest.raises(KeyFault, match="was revoked before") as refused:
+        store.revoke("partner-x", ME)
+    assert refused.value.conflict
+    assert store.standing().revision == revision
 
 
 def test_a_grace_never_makes_a_key_live_longer(store: KeyStore) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
+from foretell.api.openapi import MOST_KEPT, OpenApi
 from foretell.api.routes import Route
+from foretell.lifecycle.catalog import Catalog
+from foretell.settings import Settings
 from tests.asgi import Api, Price, Shop, failed, problem, ready, serving
 
 VERBS = {"get", "post"}
@@ -155,3 +158,16 @@ def test_docs_can_be_switched_off() -> None:
         for path in ("/docs", "/openapi.json", "/docs/assets/init.js", "/redoc"):
             problem(api.client.get(path), 404, "not_found")
         assert "docs" not in api.client.get("/").json()["links"]
+
+
+def test_callers_who_take_turns_do_not_make_the_document_anew_each_time() -> None:
+    one, two = Catalog.of([ready("shop v1", Shop())]), Catalog.of([ready("price v1", Price())])
+    made = OpenApi(Settings(), "1")
+    documents = [made.document((), catalog, ()) for catalog in (one, two, one, two)]
+    assert documents[0] is documents[2] and documents[1] is documents[3]
+    assert documents[0] != documents[1]
+    for number in range(MOST_KEPT - 1):
+        made.document((), Catalog.of([ready(f"m{number} v1", Shop())]), ())
+    assert made.document((), two, ()) is documents[1]
+    assert made.document((), one, ()) is not documents[0], "no more than so many are kept"
+    assert made.document((), one, ()) == documents[0]

@@ -236,6 +236,20 @@ def test_whoever_guesses_is_held_off_even_with_the_right_key(world: World) -> No
     problem(world.trade((key[0], WRONG)), 429, "rate_limited")
 
 
+def test_guesses_beside_it_lock_no_good_token_out(world: World) -> None:
+    key = world.create("partner", "predict")
+    token = world.token(key)
+    for _ in range(3):
+        assert world.trade((key[0], WRONG)).status_code == 401
+    forged = token.rpartition(".")[0] + "." + "A" * 86
+    assert world.predict(forged) == 429
+    assert world.principal(token) is None, "it was not presented yet"
+    assert world.predict(token) == 200
+    world.keys.store.revoke("partner", ME)
+    world.keys.following.look()
+    assert world.predict(token) == 429, "its key would have to be looked for"
+
+
 def test_a_form_that_is_too_long_is_not_read(world: World) -> None:
     problem(world.ask(grant_type="x" * 20_000), 413, "body_too_large")
 

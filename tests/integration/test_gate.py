@@ -11,10 +11,12 @@ import pytest
 from fastapi.routing import APIRoute
 
 from foretell.api.access import ACCESS, access_of
-from foretell.core.access.principal import Principal
+from foretell.core.access.decision import Action
+from foretell.core.access.principal import Principal, anonymous
 from foretell.core.access.rates import Rate
 from foretell.core.access.scopes import Scope
 from foretell.errors import RateLimited
+from foretell.security.gate import Admission, Footing
 from foretell.security.unlimited import Unlimited
 from tests.asgi import Api, Shop, problem, ready, serving
 from tests.gates import Keys, gate
@@ -300,3 +302,56 @@ def test_where_strangers_are_welcome_a_key_is_looked_for_only_for_what_they_may_
         assert api.client.get(path, headers=bearer("ft_late")).status_code != 401
         assert keys.asked == [b"ft_late"]
         assert api.client.get(path, headers=bearer("ft_wrong")).status_code == 401
+
+
+class Told(Meter):
+    """Keeps of which model was charged, and suspects every address once ``suspicious``."""
+
+    def __init__(self) -> None:
+        super().__init__(requests=100, rows=100)
+        self.models: list[str | None] = []
+        self.suspicious = False
+
+    def spend(self, principal: Principal, address: str, model: str | None, requests: int, rows: int) -> bool:
+        self.models.append(model)
+        return super().spend(principal, address, model, requests, rows)
+
+    async def suspect(self, address: str) -> None:
+        if self.suspicious:
+            raise RateLimited("Too many wrong credentials.", limit=3, remaining=0, reset_s=60)
+
+
+def test_the_default_path_is_charged_as_the_model_that_the_caller_sees_there() -> None:
+    told = Told()
+    entries = ready("shop v1", Shop()), ready("secret v1", Shop())
+    with serving(*entries, gate=gate(Keys(PRINCIPALS), limiter=told)) as api:
+        assert api.predict("/predict", headers=bearer("ft_shop"))["model"] == "shop"
+    assert told.models == ["shop", "shop"], "the request and its row"
+
+
+def test_a_credential_that_can_be_checked_at_once_is_not_locked_out_by_a_neighbours_guesses() -> None:
+    keys, told = Keys({}, {"eyJ.good": key("good", "models:read"), "eyJ.far": key("far", "models:read")}), Told()
+    keys.near |= {b"eyJ.good", b"eyJ.wrong"}
+    with serving(ready("shop v1", Shop()), gate=gate(keys, limiter=told)) as api:
+        assert api.client.get("/api/v1/models", headers=bearer("eyJ.wrong")).status_code == 401
+        assert len(told.wrong) == 1
+        told.suspicious = True
+        assert api.client.get("/api/v1/models", headers=bearer("eyJ.good")).status_code == 200
+        problem(api.client.get("/api/v1/models", headers=bearer("eyJ.wrong")), 429, "rate_limited")
+        asked = list(keys.asked)
+        problem(api.client.get("/api/v1/models", headers=bearer("eyJ.far")), 429, "rate_limited")
+        assert keys.asked == asked, "nothing is fetched or looked up for whoever guesses"
+
+
+def test_streams_are_shared_out_by_credential_and_among_strangers_by_address() -> None:
+    guard, action = gate(Keys(PRINCIPALS), mode="off"), Action("predict")
+
+    def caller(principal: Principal, address: str, *, loopback: bool) -> str | None:
+        footing = Footing(guard, 0, principal, action, None, loopback=loopback)
+        return Admission(principal, address, None, guard.limiter, footing=footing).caller
+
+    stranger = anonymous(frozenset({"predict"}))
+    assert caller(PRINCIPALS["ft_predict"], "203.0.113.7", loopback=True) == "key:partner"
+    assert caller(stranger, "203.0.113.7", loopback=False) == "203.0.113.7"
+    assert caller(stranger, "2001:db8::1", loopback=False) == caller(stranger, "2001:db8::2", loopback=False)
+    assert caller(stranger, "127.0.0.1", loopback=True) is None

@@ -77,6 +77,11 @@ def test_a_key_may_predict_and_lasts_unless_something_else_is_said() -> None:
     assert KEY.fullmatch(made["key"])
 
 
+def test_an_admin_is_not_kept_to_some_models() -> None:
+    detail = refused("keys create x --scope admin --model iris")
+    assert detail == "--model: must be left out where the scopes include admin: it reaches everything."
+
+
 def test_the_list_shows_what_can_be_used_and_all_on_request() -> None:
     said(CREATE)
     said("keys create gone --expires 0s")

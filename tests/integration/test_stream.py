@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from foretell.core.access.principal import Principal
 from foretell.execution.threaded import ThreadedExecutor
+from tests.gates import Keys, gate
 from tests.serving import Running, Sum, running
 from tests.tooling import find_tool
 from tests.wire import Wire
@@ -269,6 +271,84 @@ def test_too_many_streams_are_refused(server: Running) -> None:
             answer = opened.answer()
     assert (answer.status, answer.json["code"]) == (503, "queue_full")
     assert "retry-after" in answer.headers
+
+
+def keyed(secret: str) -> bytes:
+    return head(PATH, f"X-API-Key: {secret}")
+
+
+def partner(name: str) -> Principal:
+    return Principal(f"key:{name}", "key", name, frozenset({"predict"}))
+
+
+@pytest.mark.parametrize("moving", [True, False], ids=["rows come", "no row comes"])
+def test_a_stream_ends_when_its_credential_does_and_not_when_another_does(moving: bool) -> None:
+    keys = Keys({"ft_a": partner("a"), "ft_b": partner("b")})
+    with running(gate=gate(keys)) as server, Stream(server.port, keyed("ft_a") + chunked(b"[1,2]\n")) as opened:
+        assert opened.begin()[0] == 200
+        assert opened.piece() == b'{"features":[1,2],"prediction":12.0}\n'
+        del keys.principals["ft_b"]
+        keys.changed()
+        opened.send(chunked(b"[3,4]\n"))
+        assert opened.piece() == b'{"features":[3,4],"prediction":34.0}\n'
+        del keys.principals["ft_a"]
+        keys.changed()
+        if moving:
+            opened.send(chunked(b"[5,6]\n"))
+        [last] = objects(opened.broken_off())
+        assert last["summary"]["reason"].startswith("credential_invalid: The credential is not valid")
+        assert (last["summary"]["rows"], last["summary"]["complete"]) == (2, False)
+    server.eventually(lambda: any(outcome.code == "credential_invalid" for outcome in server.observer.outcomes))
+    assert server.services.servable.leases == 0
+
+
+def test_a_stream_goes_on_as_whom_it_began_as_or_not_at_all() -> None:
+    keys = Keys({"ft_a": partner("a")})
+    with (
+        running(gate=gate(keys, mode="off")) as server,
+        Stream(server.port, keyed("ft_a") + chunked(b"[1,2]\n")) as known,
+        Stream(server.port, keyed("ft_c") + chunked(b"[1,2]\n")) as stranger,
+    ):
+        for opened in (known, stranger):
+            assert opened.begin()[0] == 200
+            opened.piece()
+        keys.principals.clear()
+        keys.changed()
+        assert b"credential_invalid" in known.broken_off()
+        stranger.send(chunked(b"[3,4]\n") + chunked(b""))
+        assert objects(stranger.rest())[-1]["summary"]["complete"]
+
+
+def test_a_token_that_memory_let_go_of_is_looked_at_again() -> None:
+    keys = Keys({"eyJ.a": partner("a")}, {"eyJ.a": partner("a")})
+    with running(gate=gate(keys)) as server, Stream(server.port, keyed("eyJ.a") + chunked(b"[1,2]\n")) as opened:
+        assert opened.begin()[0] == 200
+        opened.piece()
+        keys.principals.clear()
+        keys.changed()
+        opened.send(chunked(b"[3,4]\n") + chunked(b""))
+        assert objects(opened.rest())[-1]["summary"]["complete"]
+    assert keys.asked == [b"eyJ.a"]
+
+
+def test_one_caller_takes_no_more_than_its_part_of_the_streams() -> None:
+    keys = Keys({"ft_a": partner("a"), "ft_b": partner("b")})
+    with running(gate=gate(keys)) as server:
+        server.services.service._max_streams = 7
+        with Stream(server.port, keyed("ft_a") + chunked(b"[1,2]\n")) as first:
+            assert first.begin()[0] == 200
+            with Stream(server.port, keyed("ft_a") + chunked(b"[1,2]\n") + chunked(b"")) as second:
+                answer = second.answer()
+            assert (answer.status, answer.json["code"]) == (503, "queue_full")
+            assert "of this caller" in answer.json["detail"]
+            with Stream(server.port, keyed("ft_b") + chunked(b"[1,2]\n") + chunked(b"")) as other:
+                assert other.begin()[0] == 200
+                assert other.rest()
+            first.send(chunked(b""))
+            assert first.rest()
+        server.eventually(lambda: not server.services.service._streams)
+        with Stream(server.port, keyed("ft_a") + chunked(b"[1,2]\n") + chunked(b"")) as again:
+            assert again.begin()[0] == 200
 
 
 def test_a_failure_of_ours_breaks_the_answer_off(server: Running) -> None:

@@ -56,6 +56,7 @@ def test_a_principal_is_its_name_and_a_tenant_of_its_own() -> None:
     assert ops.has("admin")
     assert not gone.scopes
     assert identities.generation == 0
+    assert identities.at_hand(Credential("certificate", b"shop"))
 
 
 @pytest.mark.parametrize("kind", ["key", "token"])

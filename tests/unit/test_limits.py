@@ -6,9 +6,10 @@ import asyncio
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 import structlog
@@ -455,6 +456,118 @@ def test_a_purse_keeps_a_portion_for_an_interval_and_gives_back_what_is_left_aft
     assert purse.active
     assert purse.settle() is None
     assert not purse.active
+
+
+def test_what_one_place_counted_is_not_given_back_to_another() -> None:
+    purse = Purse(None, [Bucket("key", "x", Rate(100, 60))])
+    here, there = Mark("file", 1.0), Mark("redis", 2.0)
+    assert purse.fill(Granted(Amount(10, 0), here)) is None
+    assert purse.spend(4, 0)
+    assert purse.fill(Granted(Amount(20, 0), there)) == (Amount(6, 0), here)
+    assert purse.requests == 20
+    assert purse.spend(5, 0)
+    assert purse.settle() is None
+    assert purse.usual == Amount(9, 0), "what was spent of both"
+    assert purse.settle() == (Amount(15, 0), there)
+
+
+class Places:
+    """Counters of two places: which one counts next is ``place``."""
+
+    held_s = HELD_S
+
+    def __init__(self) -> None:
+        self.place = "redis"
+        self.given: list[tuple[str, int]] = []
+
+    def take(self, buckets: Sequence[Bucket], need: Amount, want: Amount) -> Granted:
+        return Granted(Amount(need.requests + len(self.place), 0), Mark(self.place, 1.0))
+
+    async def ask(self, buckets: Sequence[Bucket], need: Amount, want: Amount) -> Granted:
+        return self.take(buckets, need, want)
+
+    def give(self, buckets: Sequence[Bucket], amount: Amount, mark: Mark) -> None:
+        self.given.append((mark.place, amount.requests))
+
+
+def test_when_the_place_of_counting_changes_the_rest_goes_back_where_it_was_counted() -> None:
+    async def story() -> None:
+        counters = Places()
+        made, caller = SharedLimiter(Policy(), counters, alone(1, Clock())), key("1000/m")
+        assert made.spend(caller, "", "m", 1, 1)
+        counters.place = "a file"
+        await made.charge(caller, "", "m", 9, 1)
+        assert counters.given == [("redis", 5)]
+        await made.close()
+        assert [place for place, _ in counters.given] == ["redis", "a file"]
+
+    asyncio.run(story())
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(HELD_S / 2)
+    raise AssertionError("it never came to hold")
+
+
+class Failing(Places):
+    """Takes nothing back for a while."""
+
+    failing = True
+
+    def give(self, buckets: Sequence[Bucket], amount: Amount, mark: Mark) -> None:
+        if self.failing:
+            raise ValueError("it cannot be given back")
+        super().give(buckets, amount, mark)
+
+
+def test_a_fault_with_one_purse_ends_giving_back_for_no_other_and_not_for_good() -> None:
+    async def story() -> None:
+        told: list[str] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(repr(context["exception"])))
+        counters = Failing()
+        made = SharedLimiter(Policy(), counters, alone(1, Clock()))
+        first, second = key("1000/m", name="key:1"), key("1000/m", name="key:2")
+        assert all(made.spend(who, "", "m", 1, 1) for who in (first, second))
+        await until(lambda: bool(told))
+        assert told[0].count("it cannot be given back") == 2, "both had their turn"
+        counters.failing = False
+        assert made.spend(first, "", "m", 6, 1)
+        await until(lambda: not made._active)
+        assert counters.given
+        assert made._timer is None
+        await made.close()
+
+    asyncio.run(story())
+
+
+class Racing:
+    """Words of a slot that another process takes from between a look and a change, and that are never below 0."""
+
+    def __init__(self, size: int) -> None:
+        self.words = [0] * size
+
+    def __getitem__(self, at: int) -> int:
+        found = self.words[at]
+        if found > 1 and at >= 4:  # behind the slot's head
+            self.words[at] -= 1
+        return found
+
+    def __setitem__(self, at: int, value: int) -> None:
+        if value < 0:
+            raise ValueError("below 0")
+        self.words[at] = value
+
+
+def test_what_several_take_off_at_once_never_falls_below_nothing() -> None:
+    words = Racing(Table.length(1, 4))
+    table = Table(cast("memoryview", words), 1, 4, bytes(16), 0.0)
+    words.words[4 + 1 % 4] = 3
+    words.words[2] = 1  # the newest part
+    table.uncount(0, 1, 5)
+    assert words.words[4 + 1 % 4] == 0
 
 
 def test_the_purses_of_callers_that_left_are_let_go(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -235,6 +235,19 @@ def test_a_stream_holds_a_lease_and_there_are_only_so_many() -> None:
         pass
 
 
+def test_of_all_streams_a_caller_holds_a_quarter_and_nobody_in_particular_any_number() -> None:
+    target = servable()
+    plane = service(target, max_streams=8)
+    with plane.stream_lease(target, "key:a"), plane.stream_lease(target, "key:a"):
+        with pytest.raises(QueueFull, match="of this caller"), plane.stream_lease(target, "key:a"):
+            pass
+        with plane.stream_lease(target, "key:b"), plane.stream_lease(target), plane.stream_lease(target):
+            assert target.leases == 5
+    assert not plane._streams
+    with service(target, max_streams=1).stream_lease(target, "key:a"):
+        assert target.leases == 1
+
+
 def test_the_service_answers_the_chunks_of_a_stream() -> None:
     target = servable()
 

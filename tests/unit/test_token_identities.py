@@ -324,6 +324,23 @@ def shared(secret: bytes = b"s" * 32) -> TokenIdentities:
     return TokenIdentities([OutsideIssuer(rules, frozenset({"HS256"}), secret_key(secret))])
 
 
+def test_a_token_is_at_hand_once_the_key_that_it_names_is() -> None:
+    async def scenario(world: World) -> None:
+        good, other = world.token(), token(world.issuer.token(header={"kid": "x"}))
+        assert not world.identities.at_hand(good)
+        assert await world.accepts(good)
+        asked = world.issuer.fetches()
+        assert world.identities.at_hand(world.token(sub="another"))
+        assert not world.identities.at_hand(other)
+        assert not world.identities.at_hand(world.token(iss="https://another.example"))
+        assert not world.identities.at_hand(token("no.token"))
+        world.clock.now_s += 86_400
+        assert not world.identities.at_hand(good)
+        assert world.issuer.fetches() == asked
+
+    run(scenario)
+
+
 def hs_token(secret: bytes, **header: Any) -> Credential:
     from joserfc.jwk import OctKey
 
@@ -338,6 +355,8 @@ def test_an_issuer_may_share_a_secret() -> None:
         with pytest.raises(Unauthenticated):
             asyncio.run(shared().identify(wrong))
     assert not secret_key(b"s" * 32).verifies("RS256", b"x", b"y")
+    assert shared().at_hand(hs_token(b"t" * 32))
+    assert not shared().at_hand(hs_token(b"s" * 32, alg="HS512"))
 
 
 def listed(**more: Any) -> dict[str, Any]:

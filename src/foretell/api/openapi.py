@@ -1,11 +1,12 @@
 """The OpenAPI document: derived from the routes and, by each model's signature, from the catalog (ADR 0007).
 
-It is made anew when the catalog has changed, and kept until then. Every ready model gets its own paths with a schema
-and an example that works; the paths with ``{model}`` in them take any body.
+It is made anew when the catalog has changed, and the last few are kept: callers who see other models take turns. Every
+ready model gets its own paths with a schema and an example that works; paths with ``{model}`` in them take any body.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -29,18 +30,18 @@ names what is wrong, where, and what would be right.
 
 
 NOBODY = anonymous(frozenset())
+MOST_KEPT = 8
 
 
 class OpenApi:
-    """Makes and keeps the document of one application."""
+    """Makes the documents of one application, and keeps ``MOST_KEPT`` of them."""
 
     def __init__(self, settings: Settings, version: str) -> None:
         self._prefix = settings.prefix
         self._version = version
         self._limits = settings.limits.body
         self._settings = settings
-        self._made_for: tuple[Any, ...] | None = None
-        self._document: dict[str, Any] = {}
+        self._made: OrderedDict[tuple[Any, ...], dict[str, Any]] = OrderedDict()
 
     def under(self, root_path: str, document: dict[str, Any]) -> dict[str, Any]:
         """The document for callers who see all paths behind ``root_path``."""
@@ -61,9 +62,13 @@ class OpenApi:
         Shared: not to be changed by the caller.
         """
         offer = (*_offer(catalog), stranger.scopes)
-        if self._made_for != offer:
-            self._document, self._made_for = self._make(routes, catalog, codecs, stranger), offer
-        return self._document
+        document = self._made.get(offer)
+        if document is None:
+            document = self._made[offer] = self._make(routes, catalog, codecs, stranger)
+            if len(self._made) > MOST_KEPT:
+                self._made.popitem(last=False)
+        self._made.move_to_end(offer)
+        return document
 
     def _make(
         self, routes: Iterable[BaseRoute], catalog: Catalog, codecs: Sequence[Codec], stranger: Principal

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ from foretell.security.gate import Admission
 
 EXTREME = 1e30
 """Numbers beyond this overflow in a model's 32-bit arithmetic sooner or later."""
+SHARES = 4
+"""How many callers at least find room for streams, whatever each of them does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +83,7 @@ class InferenceService:
         self._limits = limits
         self._max_queue_s = max_queue_s
         self._max_streams = max_streams
-        self._streams = 0
+        self._streams: Counter[str | None] = Counter()
         self._reader = Reader(limits)
         self.draining = False
 
@@ -175,22 +178,28 @@ class InferenceService:
         return Prediction(servable, outputs, not ask.many, run, cached)
 
     @contextmanager
-    def stream_lease(self, servable: Servable) -> Iterator[None]:
+    def stream_lease(self, servable: Servable, caller: str | None = None) -> Iterator[None]:
         """Leases a version that answers a stream for as long as the block lasts.
 
-        Raises QueueFull where as many streams as may are open, and Draining.
+        Nobody holds more than one part in ``SHARES`` of all streams; ``caller`` None: nobody in particular. Raises
+        QueueFull where as many streams as may are open, and Draining.
         """
         if self.draining:
             raise Draining("The server is stopping and takes no new work. Another instance will answer; try again.")
-        if self._streams >= self._max_streams:
-            raise QueueFull(f"{self._streams} streams are open, and no more may be (limits.max_streams).")
+        if self._streams.total() >= self._max_streams:
+            raise QueueFull(f"{self._streams.total()} streams are open, and no more may be (limits.max_streams).")
+        if caller is not None and self._streams[caller] >= max(1, self._max_streams // SHARES):
+            raise QueueFull(
+                f"{self._streams[caller]} streams of this caller are open, and one caller may hold no more: "
+                f"one in {SHARES} of all there may be (limits.max_streams)."
+            )
         servable.acquire()
-        self._streams += 1
+        self._streams[caller] += 1
         try:
             yield
             servable.served.ordinary += 1
         finally:
-            self._streams -= 1
+            self._streams -= Counter([caller])  # leaves nothing of who holds none
             servable.release()
 
     def predict_stream(

@@ -20,6 +20,10 @@ class Identities(Protocol):
         """The principal, if memory alone can tell; None sends the caller to ``identify``. A microsecond or so."""
         ...
 
+    def at_hand(self, credential: Credential) -> bool:
+        """Whether ``identify`` would tell from memory alone: nobody is asked, and nothing is fetched or looked up."""
+        ...
+
     async def identify(self, credential: Credential) -> Principal:
         """The principal. Raises Unauthenticated, with the same words whatever is wrong with the credential."""
         ...
@@ -41,7 +45,7 @@ class Limiter(Protocol):
         ...
 
     async def suspect(self, address: str) -> None:
-        """To be asked before a credential that memory does not know is looked into.
+        """To be asked before a credential that memory does not know is looked into, or refused.
 
         Raises RateLimited for an address that has presented too many wrong ones.
         """

@@ -35,6 +35,10 @@ class CertificateIdentities:
         identity = f"certificate:{name}"
         return Principal(identity, "certificate", identity, self._grants.of(name))
 
+    def at_hand(self, credential: Credential) -> bool:  # noqa: ARG002  # the port's shape
+        """Always: there is nobody to ask."""
+        return True
+
     async def identify(self, credential: Credential) -> Principal:
         """As ``known``. Raises Unauthenticated for a credential of another kind."""
         principal = self.known(credential)

@@ -15,7 +15,7 @@ from foretell.core.access.credentials import Credential, presented, proved
 from foretell.core.access.decision import Action, Need
 from foretell.core.proxies import PROXIED
 from foretell.errors import RequestError
-from foretell.security.gate import Admission
+from foretell.security.gate import Admission, Footing
 
 POLICY_VIOLATION = 1008
 
@@ -61,9 +61,12 @@ class GateMiddleware:
         if need == "public":
             return await gate.admit(gate.nobody, Action(need), address)
         model = services.service.catalog.default_model if asked.of_default else asked.model
-        action = Action(need, model)
-        exchange.principal = await gate.identify(_credential(scope), action, address, loopback=loopback)
-        return await gate.admit(exchange.principal, action, address)
+        action, credential, generation = Action(need, model), _credential(scope), gate.generation
+        exchange.principal = principal = await gate.identify(credential, action, address, loopback=loopback)
+        if asked.of_default and model is None:  # of all that this caller sees one may be the default
+            action = Action(need, services.service.catalog.visible(principal.models).default_model)
+        footing = Footing(gate, generation, principal, action, credential, loopback=loopback)
+        return await gate.admit(principal, action, address, footing)
 
 
 def _need(asked: Asked, docs_open: bool) -> Need:

@@ -29,7 +29,7 @@ from foretell.lifecycle.servable import Servable
 from foretell.settings import Limits
 
 TICK_S = 0.25
-"""How long rows wait for more to fill their chunk, and how often a stream that waits looks whether the server stops."""
+"""How long rows wait for more to fill their chunk, and how often a stream that waits looks whether it may go on."""
 SLICE_BYTES = 128 * 1024
 LINGER_S = 1.0
 """How long bytes are still taken, and thrown away, after the last answer: to close at once could destroy it."""
@@ -56,7 +56,8 @@ async def predict_stream(request: Request) -> StreamAnswer:
     )
     writer = write_as.writer(servable.signature.output, options.on_error, summary=options.summary)
     async with AsyncExitStack() as opened:
-        opened.enter_context(services.service.stream_lease(servable))
+        caller = None if exchange.admission is None else exchange.admission.caller
+        opened.enter_context(services.service.stream_lease(servable, caller))
         thread = StreamThread(off_loop=reader.off_loop or writer.off_loop)
         opened.callback(thread.close, reader.close)
         rows = _Rows(request.receive, exchange, reader, thread, deadline_s=exchange.arrived_s + allowed_s)
@@ -134,6 +135,7 @@ class _Rows:
                 return None
             chunk = self.reader.read(raw) or await asyncio.to_thread(self.reader.explain, raw)
         if chunk is not None and self._admission is not None:
+            await self._admission.recheck()
             await self._admission.charge_rows(chunk.count)
         return chunk
 
@@ -167,6 +169,8 @@ class _Rows:
         self._check_time(now_s)
         if not done:
             self._check_draining()
+            if self._admission is not None:
+                await self._admission.recheck()
             if now_s - self._moved_s > self._idle_s:
                 raise DeadlineExceeded(f"No row came for {self._idle_s:g} seconds (limits.stream_idle_s).")
             return None

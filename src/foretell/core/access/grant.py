@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from foretell.core.access.rates import Rate
-from foretell.core.access.scopes import SCOPES, Scope
+from foretell.core.access.scopes import ADMIN, SCOPES, Scope
 from foretell.core.identity import closest, name_fault
 from foretell.errors import Fault
 
@@ -50,7 +50,7 @@ def read_grant(
             faults.append(_fault(f"/{field}", f"must be {NAME_WORDS}", text))
     scopes, models = list(scopes), None if models is None else list(models)
     faults += _scope_faults(scopes)
-    faults += _model_faults(models)
+    faults += _model_faults(models, scopes)
     read, rate_faults = _read_rates(list(rates))
     lifetime_s = None
     try:
@@ -86,9 +86,11 @@ def _scope_faults(scopes: list[str]) -> list[Fault]:
     ]
 
 
-def _model_faults(models: list[str] | None) -> list[Fault]:
+def _model_faults(models: list[str] | None, scopes: list[str]) -> list[Fault]:
     if models is None:
         return []
+    if ADMIN in scopes:  # such a key could make itself another one for all models
+        return [_fault("/models", "must be left out where the scopes include admin: it reaches everything", "")]
     if not models or len(models) > MAX_MODELS:
         return [_fault("/models", f"must name 1 to {MAX_MODELS} models; left out it means all", "")]
     found = ((index, name, name_fault(name)) for index, name in enumerate(models))

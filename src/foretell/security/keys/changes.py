@@ -82,23 +82,24 @@ def rotate(
     return record, key
 
 
-def revoke(connection: Connection, found: list[KeyRecord], author: Author, now_s: float) -> list[KeyRecord]:
-    """Ends these keys at once. Those that were revoked before stay as they were."""
+def revoke(connection: Connection, key: str, author: Author, now_s: float, *, one: bool) -> list[KeyRecord]:
+    """Ends ``one`` key, that of an id, or every key of a name, at once. Those that were revoked before stay so.
+
+    They are looked for behind the lock: a rotation a moment ago has made one more of the name.
+    """
     revision = next_revision(connection)
+    meant = (KEYS.c.id if one else KEYS.c.name) == key
+    left = select(*_SELECTED).where(meant, KEYS.c.revoked_s.is_(None)).order_by(KEYS.c.created_s.desc(), KEYS.c.id)
     revoked = []
-    for key in found:
-        row = connection.execute(select(*_SELECTED).where(KEYS.c.id == key.id)).one()
-        before = KeyRecord.of(row)
-        if before.revoked_s is not None:
-            continue
+    for before in [KeyRecord.of(row) for row in connection.execute(left)]:
         ended = {"revoked_s": now_s, "current": 0, "revision": revision}
-        connection.execute(KEYS.update().where(KEYS.c.id == key.id).values(ended))
-        after = KeyRecord.of(connection.execute(select(*_SELECTED).where(KEYS.c.id == key.id)).one())
+        connection.execute(KEYS.update().where(KEYS.c.id == before.id).values(ended))
+        after = KeyRecord.of(connection.execute(select(*_SELECTED).where(KEYS.c.id == before.id)).one())
         note(
             connection,
             author,
             "key.revoke",
-            f"key:{key.name}",
+            f"key:{before.name}",
             before=before.document(now_s),
             after=after.document(now_s),
         )

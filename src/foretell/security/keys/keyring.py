@@ -82,6 +82,10 @@ class Keyring:
         held = self._ring.by_id.get(key_id)
         return None if held is None or self._clock() >= held.ends_s else held
 
+    def at_hand(self, credential: Credential) -> bool:
+        """Whether the database need not be looked at."""
+        return self.known(credential) is not None
+
     async def identify(self, credential: Credential) -> Principal:
         """The principal, after a look at the database where memory does not know a key that could be one."""
         found = self.known(credential)

@@ -106,13 +106,14 @@ class KeyStore:
 
     def revoke(self, key: str, author: Author) -> list[KeyRecord]:
         """Ends the key of an id, or every key of a name, at once. Raises KeyFault where none is left to end."""
-        found = [record for record in self.get(key) if record.revoked_s is None]
-        if not found:
-            raise KeyFault(f"The key {key[:64]!r} was revoked before.", conflict=True)
+        one = self.get(key)[0].id == key
         from foretell.security.keys import changes
 
         with self.database.write() as connection:
-            return changes.revoke(connection, found, author, self._clock())
+            revoked = changes.revoke(connection, key, author, self._clock(), one=one)
+            if not revoked:
+                raise KeyFault(f"The key {key[:64]!r} was revoked before.", conflict=True)
+            return revoked
 
     def close_for_good(self, author: Author) -> None:
         """Remembers that everybody has to show who they are, as when authentication was set; there is no way back."""

@@ -137,8 +137,10 @@ class SharedLimiter:
         return purse.spend(requests, rows)
 
     def _fill(self, purse: Purse, granted: Granted) -> None:
-        purse.fill(granted)
+        rest = purse.fill(granted)
         self._activate(purse)
+        if rest is not None:
+            self._counters.give(purse.buckets, *rest)
 
     def _activate(self, purse: Purse) -> None:
         if not purse.active:
@@ -148,20 +150,28 @@ class SharedLimiter:
             self._timer = asyncio.get_running_loop().call_later(self._counters.held_s / 2, self._settle)
 
     def _settle(self) -> None:
-        """Ends an interval of every purse that is in use."""
-        active, self._active = self._active, []
+        """Ends an interval of every purse that is in use. A fault with one of them holds up no other, nor the next."""
+        active, self._active, self._timer = self._active, [], None
+        faults: list[Exception] = []
         for purse in active:
-            stale = purse.settle()
-            if stale is not None:
-                self._counters.give(purse.buckets, *stale)
-            if purse.active:
-                self._active.append(purse)
-                if self._ahead and any(purse.usual):
-                    purse.low = purse.usual.requests // 2
-                    self._order(purse)
-        self._timer = None
+            try:
+                self._settle_one(purse)
+            except Exception as fault:
+                faults.append(fault)
         if self._active:
             self._timer = asyncio.get_running_loop().call_later(self._counters.held_s / 2, self._settle)
+        if faults:
+            raise ExceptionGroup("what was left of limits could not be given back", faults)
+
+    def _settle_one(self, purse: Purse) -> None:
+        stale = purse.settle()
+        if purse.active:
+            self._active.append(purse)
+            if self._ahead and any(purse.usual):
+                purse.low = purse.usual.requests // 2
+                self._order(purse)
+        if stale is not None:
+            self._counters.give(purse.buckets, *stale)
 
     # -- counters that are far away are asked ahead, so that nobody waits for them --
 

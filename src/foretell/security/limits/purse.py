@@ -84,14 +84,16 @@ class Purse:
         usual, limited = self.usual, self._limited
         return Amount(max(need.requests, usual.requests * limited.requests), max(need.rows, usual.rows * limited.rows))
 
-    def fill(self, granted: Granted) -> None:
-        """Puts a portion in."""
+    def fill(self, granted: Granted) -> tuple[Amount, Mark] | None:
+        """Puts a portion in. What was counted at another place before, and is no longer in the purse."""
+        rest = self._cleared() if granted.mark.place != self._mark.place else None
         amount, limited = granted.amount, self._limited
         self.requests += amount.requests * limited.requests
         self.rows += amount.rows * limited.rows
         got = self._granted
         self._granted = Amount(got.requests + amount.requests, got.rows + amount.rows)
         self._mark = granted.mark
+        return rest
 
     def settle(self) -> tuple[Amount, Mark] | None:
         """Ends an interval. What is left of the portions before it, which is no longer in the purse."""
@@ -122,6 +124,18 @@ class Purse:
         self.rows -= left.rows
         self._began = self._granted = Amount()
         return left, self._mark
+
+    def _cleared(self) -> tuple[Amount, Mark] | None:
+        """Everything that is left, in the middle of an interval; what was spent in it still counts as usual."""
+        left, granted, limited = self._kept(), self._granted, self._limited
+        self._began = Amount(
+            (self._began.requests + granted.requests) * limited.requests - left.requests,
+            (self._began.rows + granted.rows) * limited.rows - left.rows,
+        )
+        self.requests -= left.requests
+        self.rows -= left.rows
+        self._granted = Amount()
+        return (left, self._mark) if any(left) else None
 
     def _kept(self) -> Amount:
         return Amount(self.requests * self._limited.requests, self.rows * self._limited.rows)

@@ -97,8 +97,9 @@ class Table:
         for number in (part, part - 1):
             if amount > 0 and newest - ring < number <= newest:
                 word = place + _HEAD + number % ring
-                less = min(amount, words[word])
-                words[word] -= less
+                there = words[word]  # read once: where nobody waits for the lock it may change, and is never below 0
+                less = min(amount, there)
+                words[word] = there - less
                 amount -= less
 
     def counted(self, place: int) -> list[tuple[int, int]]:

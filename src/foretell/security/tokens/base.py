@@ -38,6 +38,10 @@ class Issuer(Protocol):
         """What its tokens may be signed with."""
         ...
 
+    def at_hand(self, claims: Mapping[str, Any], algorithm: str, kid: str | None) -> bool:
+        """Whether ``find`` and ``bearer`` would answer from memory, and ``find`` with a key."""
+        ...
+
     async def bearer(self, claims: Mapping[str, Any], now_s: float) -> Bearer:
         """Whom these claims mean, if the signature holds. Raises TokenFault where they may not be taken now."""
         ...

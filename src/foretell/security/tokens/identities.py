@@ -66,6 +66,15 @@ class TokenIdentities:
         bearer = found.bearer
         return bearer.principal if bearer.again is None else bearer.again()
 
+    def at_hand(self, credential: Credential) -> bool:
+        """Whether the key that a token names is here, so that its signature can be checked at once."""
+        try:
+            token = read_token(credential.secret)
+        except TokenFault:
+            return False
+        issuer = self._issuers.get(token.issuer)
+        return issuer is not None and issuer.at_hand(token.claims, token.algorithm, token.kid)
+
     async def identify(self, credential: Credential) -> Principal:
         """The bearer. Raises Unauthenticated, and Unavailable where the issuer's keys cannot be had."""
         found = self.known(credential)

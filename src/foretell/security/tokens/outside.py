@@ -22,6 +22,12 @@ class OutsideIssuer:
         self._rules = rules
         self._keys = keys
 
+    def at_hand(self, claims: Mapping[str, Any], algorithm: str, kid: str | None) -> bool:  # noqa: ARG002  # the port's shape
+        """Whether the key of that id is here."""
+        if isinstance(self._keys, RemoteKeys):
+            return self._keys.holds(algorithm, kid)
+        return algorithm in self.algorithms
+
     async def bearer(self, claims: Mapping[str, Any], now_s: float) -> Bearer:
         """Whom the claims mean. Raises TokenFault."""
         return Bearer(principal_of(claims, self._rules, now_s))

@@ -64,6 +64,12 @@ class OwnIssuer:
         }
         return self.keys.sign(json.dumps(claims, separators=(",", ":")).encode()), ends_s - now_s
 
+    def at_hand(self, claims: Mapping[str, Any], algorithm: str, kid: str | None) -> bool:
+        """Whether the key that signed and the API key that is meant are here; for another the database is looked at."""
+        key_id = claims.get("client_id")
+        known = isinstance(key_id, str) and self._keyring.holds(key_id) is not None
+        return known and algorithm in self.algorithms and self.keys.find(kid) is not None
+
     async def bearer(self, claims: Mapping[str, Any], now_s: float) -> Bearer:
         """The key that the claims mean. Raises TokenFault."""
         checked_audience(claims, self._rules)

@@ -82,6 +82,10 @@ class RemoteKeys:
             key = self._pick(algorithm, kid)
         return None if key is None else (key, STALE_S - (self._clock() - self._fetched_s))
 
+    def holds(self, algorithm: str, kid: str | None) -> bool:
+        """Whether ``find`` would give a key without waiting for a fetch."""
+        return self._clock() - self._fetched_s < STALE_S and self._pick(algorithm, kid) is not None
+
     def _may_come(self, kid: str | None) -> bool:
         """Whether a fetch may bring the key. One without an id is chosen among those there are."""
         return kid is not None or not self._keys
