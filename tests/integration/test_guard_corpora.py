@@ -50,6 +50,43 @@ def test_what_is_right_is_answered_in_order_however_unusual(server: Running) -> 
             assert [wire.answer().status for _ in range(case.answers)] == [200] * case.answers, case.name
 
 
+SMALL = {"max_head_bytes": 2048, "max_target_bytes": 256}
+LONG = post("/predict", ROW + b" " * 6000)
+PLAIN = post("/predict", ROW)
+CHUNKED = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n14\r\n%b\r\n0\r\n\r\n" % ROW
+
+
+@pytest.mark.parametrize("way", ["lane", "ordinary"])
+@pytest.mark.parametrize(
+    ("second", "cut"),
+    [(PLAIN, 2), (PLAIN, 30), (PLAIN, len(PLAIN) - 30), (CHUNKED, 40), (CHUNKED, -25), (CHUNKED, -7)],
+    ids=["its method", "its target", "its headers", "its coding", "its first chunk", "its last chunk"],
+)
+def test_what_came_before_a_head_or_a_body_is_not_counted_as_a_part_of_it(way: str, second: bytes, cut: int) -> None:
+    """Requests that were sent together arrive in any pieces: one may hold the end of one and the start of the next."""
+    with running(lane=way == "lane", wire=SMALL) as server, Wire(server.port) as wire:
+        for _ in range(3):
+            wire.send(LONG, second[:cut])
+            assert wire.answer().status == 200
+            wire.send(second[cut:])
+            assert wire.answer().status == 200
+
+
+@pytest.mark.parametrize("way", ["lane", "ordinary"])
+@pytest.mark.parametrize(
+    "second",
+    [b"GET /health HTTP/1.1\r\nX: ", CHUNKED[:-5] + b"0;", CHUNKED[:-5] + b"0\r\nX: "],
+    ids=["header", "extension", "trailer"],
+)
+def test_what_comes_after_another_request_is_held_to_the_same_limits(way: str, second: bytes) -> None:
+    with running(lane=way == "lane", wire=SMALL) as server, Wire(server.port) as wire:
+        wire.send(LONG, second)
+        assert wire.answer().status == 200
+        wire.send(b"x" * 3000)
+        assert wire.answer().status == 431
+        assert wire.closed()
+
+
 def test_trailers_are_not_taken_for_headers(server: Running) -> None:
     with Wire(server.port) as wire:
         head = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"

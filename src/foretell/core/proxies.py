@@ -96,8 +96,10 @@ Hop = tuple[str | None, Literal["http", "https"] | None]
 
 
 def _hops(value: bytes, *, forwarded: bool) -> list[Hop]:
-    """The hops that a header names, the nearest first, no more than ``MAX_HOPS``."""
-    if not value or len(value) > _MAX_BYTES:
+    """The hops that a header names, the nearest first: no more than ``MAX_HOPS``, nor of its last 4,096 bytes."""
+    if len(value) > _MAX_BYTES:  # callers can make it as long as they like; what proxies wrote stands at its end
+        value = value[-_MAX_BYTES:].partition(b",")[2]
+    if not value:
         return []
     elements = value.decode("latin-1").split(",")[-MAX_HOPS:]
     return [_element(each) if forwarded else (_address(each), None) for each in reversed(elements)]

@@ -34,6 +34,8 @@ class GuardedProtocol(WatchedProtocol):
         self._chunked = False
         self._chunks = 0
         self._beside_bytes = 0
+        self._ended = False
+        self._chunks_begun = False
         self._refusal = MALFORMED
         self._parting: Refusal | None = None
 
@@ -43,6 +45,7 @@ class GuardedProtocol(WatchedProtocol):
         if self._deaf:
             self._throw_away(len(data))
             return
+        self._ended = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -54,15 +57,33 @@ class GuardedProtocol(WatchedProtocol):
                 self.logger.error("refused for a fault of the server's own", exc_info=cause)
             self._refuse(self._refusal)
             return
-        limits = self.defence.limits
         if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > limits.max_head_bytes + limits.max_target_bytes:
-                self._refuse(HEAD_TOO_LARGE)
+            self._count_head(data)
         elif self._chunked:
+            self._count_beside(data)
+
+    def _count_head(self, data: bytes) -> None:
+        """Counts what a read held of a head that is not whole yet."""
+        limits = self.defence.limits
+        if self._ended:  # the read began with another request: of this one nothing came before it
+            self._head_bytes = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
+        else:
+            self._head_bytes += len(data)
+        if self._head_bytes > limits.max_head_bytes + limits.max_target_bytes:
+            self._refuse(HEAD_TOO_LARGE)
+
+    def _count_beside(self, data: bytes) -> None:
+        """Counts what a read held beside the bytes of a body in chunks; those were taken off already."""
+        limits = self.defence.limits
+        if self._chunks_begun and self._ended:  # other requests came before it, of which nobody knows how long they were
+            self._beside_bytes = 0
+        elif self._chunks_begun:
+            self._beside_bytes += len(data) - (data.find(b"\r\n\r\n") + 4)  # without its head
+        else:
             self._beside_bytes += len(data)
-            if self._beside_bytes > limits.max_head_bytes + limits.max_target_bytes + CHUNK_BYTES * self._chunks:
-                self._refuse(HEAD_TOO_LARGE)  # extensions or trailers, which nobody here reads
+        self._chunks_begun = False
+        if self._beside_bytes > limits.max_head_bytes + limits.max_target_bytes + CHUNK_BYTES * self._chunks:
+            self._refuse(HEAD_TOO_LARGE)  # extensions or trailers, which nobody here reads
 
     def on_message_begin(self) -> None:
         self._idle_since = None  # not once for all that comes: a request may be answered before the next one begins
@@ -98,6 +119,7 @@ class GuardedProtocol(WatchedProtocol):
         headers = [(name.lower(), value) for name, value in self.headers]
         self.scope = self.scope_of(parser.get_method(), url, headers, version, self.caller)
         self._chunked = any(name == b"transfer-encoding" for name, _ in headers)
+        self._chunks_begun = self._chunked
         self._chunks = self._beside_bytes = 0
         cycle = self.cycle_of(
             self.scope,
@@ -191,6 +213,7 @@ class GuardedProtocol(WatchedProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self._ended = True
         self._chunked = False
         super().on_message_complete()
 

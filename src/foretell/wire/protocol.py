@@ -126,6 +126,7 @@ class LaneProtocol(GuardedProtocol):
         if cycle is None:
             super().on_message_complete()
             return
+        self._ended = True
         self._collecting = None
         parts = self._parts
         cycle.body = parts[0] if len(parts) == 1 else b"".join(parts)
