@@ -88,7 +88,9 @@ def test_without_a_credential_every_path_and_method_but_the_public_ones_is_401(g
     assert walked > 250
 
 
-def ask_from_afar(api: Api, method: str, path: str) -> int:
+def ask_from_afar(
+    api: Api, method: str, path: str, *headers: tuple[bytes, bytes], client: tuple[str, int] = REMOTE
+) -> int:
     """The status for a caller from another machine, who is in the middle of an endless body."""
     statuses: list[int] = []
 
@@ -101,8 +103,8 @@ def ask_from_afar(api: Api, method: str, path: str) -> int:
 
     scope = {
         "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
-        "root_path": "", "headers": [(b"transfer-encoding", b"chunked")], "http_version": "1.1", "scheme": "http",
-        "client": REMOTE, "server": ("198.51.100.1", 80), "state": {"services": api.services},
+        "root_path": "", "headers": [(b"transfer-encoding", b"chunked"), *headers], "http_version": "1.1", "scheme": "http",
+        "client": client, "server": ("198.51.100.1" if client == REMOTE else client[0], 80), "state": {"services": api.services},
     }  # fmt: skip
     asyncio.run(cast("Coroutine[Any, Any, None]", api.client.app(scope, receive, send)))
     return statuses[0]
@@ -264,9 +266,20 @@ def test_requests_are_charged_before_the_body_and_rows_before_the_model() -> Non
 def test_wrong_credentials_are_counted_by_address_and_right_ones_are_not() -> None:
     meter = Meter(requests=100, rows=100)
     with serving(ready("shop v1", Shop()), gate=gate(Keys(PRINCIPALS), limiter=meter)) as api:
-        for secret in ("ft_wrong", "ft_predict", "ft_wrong"):
-            api.client.get("/api/v1/models", headers=bearer(secret))
-    assert meter.wrong == ["testclient", "testclient"]
+        for secret in (b"ft_wrong", b"ft_predict", b"ft_wrong"):
+            ask_from_afar(api, "GET", "/api/v1/models", (b"x-api-key", secret))
+            api.client.get("/api/v1/models", headers=bearer(secret.decode()))
+    assert meter.wrong == [REMOTE[0], "", REMOTE[0], ""]
+
+
+def test_what_a_proxy_on_this_machine_hands_on_counts_as_from_elsewhere_whoever_it_names() -> None:
+    meter = Meter(requests=100, rows=100)
+    proxied = {"proxy": {"trusted": "127.0.0.1"}}
+    with serving(ready("shop v1", Shop()), gate=gate(Keys(PRINCIPALS), limiter=meter), **proxied) as api:
+        for named in (b"203.0.113.9", b"127.0.0.1", b"nonsense", b"x, " * 3000 + b"203.0.113.9", b"x" * 9000):
+            headers = (b"x-api-key", b"ft_wrong"), (b"x-forwarded-for", named)
+            ask_from_afar(api, "GET", "/api/v1/models", *headers, client=("127.0.0.1", 40000))
+    assert meter.wrong == ["203.0.113.9", "127.0.0.1", "127.0.0.1", "203.0.113.9", "127.0.0.1"]
 
 
 def lines() -> tuple[bytes, str]:

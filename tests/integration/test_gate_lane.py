@@ -50,10 +50,36 @@ class Ledger(Unlimited):
         self._note(principal, address, model, requests, rows)
 
     def _note(self, principal: Principal, address: str, model: str | None, requests: int, rows: int) -> None:
-        assert address == "127.0.0.1"
+        assert address == ""  # this machine's
         self.requests[principal.id] += requests
         self.rows[principal.id] += rows
         self.models.add(model)
+
+
+class Addresses(Unlimited):
+    """Remembers what limits are asked for."""
+
+    def __init__(self) -> None:
+        self.seen: list[str] = []
+
+    def spend(self, principal: Principal, address: str, model: str | None, requests: int, rows: int) -> bool:
+        self.seen += [address] * requests
+        return True
+
+
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
+def test_whoever_calls_through_a_proxy_on_this_machine_has_an_address_to_be_limited_by(lane: bool) -> None:
+    addresses = Addresses()
+    guard = gate(mode="off", limiter=addresses)
+    with running(lane=lane, gate=guard, proxy={"trusted": "127.0.0.1"}) as server, Wire(server.port) as wire:
+        for named in ("203.0.113.9", "203.0.113.9", "127.0.0.1", "nonsense", "x, " * 2000 + "203.0.113.10"):
+            wire.send(post(PREDICT, b'{"features": [1, 2]}', f"X-Forwarded-For: {named}"))
+            assert wire.answer().status == 200
+    assert addresses.seen == ["203.0.113.9", "203.0.113.9", "127.0.0.1", "127.0.0.1", "203.0.113.10"]
+    with running(lane=lane, gate=guard) as server, Wire(server.port) as wire:
+        wire.send(post(PREDICT, b'{"features": [1, 2]}', "X-Forwarded-For: 203.0.113.9"))
+        assert wire.answer().status == 200
+    assert addresses.seen[-1] == ""
 
 
 def asked(wire: Wire, *requests: bytes) -> list[Answer]:

@@ -26,7 +26,6 @@ from foretell.api.oauth.router import oauth_paths
 from foretell.api.openapi import OpenApi
 from foretell.api.routes import Route
 from foretell.api.system.security import security
-from foretell.core.access.address import on_this_machine
 from foretell.errors import ForetellError
 from foretell.lifecycle.catalog import Catalog
 from foretell.settings import Settings
@@ -99,8 +98,7 @@ class Application(FastAPI):
         """The OpenAPI document."""
         exchange = exchange_of(request.scope)
         gate = exchange.services.gate
-        here = on_this_machine(request.scope.get("client"), request.scope.get("server"))
-        stranger = gate.recognise(None, loopback=here) or gate.nobody
+        stranger = gate.recognise(None, loopback=exchange.here) or gate.nobody
         document = self._openapi.document(self.routes, exchange.catalog, exchange.services.codecs, stranger)
         return document_answer(self._openapi.under(request.scope.get("root_path", ""), document))
 

@@ -32,8 +32,9 @@ class Identities(Protocol):
 class Limiter(Protocol):
     """Counts what is used, and refuses what goes beyond. Never open: where its store is away, a local share holds.
 
-    ``address`` is the caller's, ``model`` the model asked (None: none, or not known yet). Requests are charged ahead of
-    reading a body; rows once it is known how many there are.
+    ``address`` is what ``counted_as`` makes of the caller's: empty on this machine, which is not limited by address.
+    ``model`` is the model asked (None: none, or not known yet). Requests are charged ahead of reading a body; rows once
+    it is known how many there are.
     """
 
     def spend(self, principal: Principal, address: str, model: str | None, requests: int, rows: int) -> bool:

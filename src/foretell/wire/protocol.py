@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from foretell.core.access.address import on_this_machine
+from foretell.core.access.address import counted_as, on_this_machine
 from foretell.core.access.credentials import Credential
 from foretell.core.access.decision import decide
 from foretell.core.access.principal import Principal
@@ -51,10 +51,10 @@ class LaneProtocol(GuardedProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self.address = self.caller.address or ""
         self.certificate = peer_of(transport)
         self._extensions = extensions_of(self.certificate)
         self._loopback = not self._proxied and on_this_machine(self.client, self.server)
+        self.address = counted_as(self.caller.address, here=self._loopback)
         if self._surplus:
             self._lane = None
 
@@ -97,7 +97,7 @@ class LaneProtocol(GuardedProtocol):
             if self.judged("1.1", upgrade=False) is None:
                 self._known = examine(self.headers, any_origin=not self.defence.cors)
             self._known_headers, self._known_caller = self.headers, self.caller
-            self.address = self.caller.address or ""
+            self.address = counted_as(self.caller.address, here=self._loopback)
         return self._known
 
     def _caller(self, gate: Gate, door: Door, plain: Plain) -> Principal | None:

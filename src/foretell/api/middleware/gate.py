@@ -10,7 +10,7 @@ from starlette.types import Scope as AsgiScope
 from foretell.api.access import DOCS, Asked, Table
 from foretell.api.middleware.context import Exchange, exchange_of
 from foretell.api.problems import problem_response
-from foretell.core.access.address import on_this_machine
+from foretell.core.access.address import counted_as, on_this_machine
 from foretell.core.access.credentials import Credential, presented, proved
 from foretell.core.access.decision import Action, Need
 from foretell.core.proxies import PROXIED
@@ -40,6 +40,9 @@ class GateMiddleware:
         if asked.route is not None:
             scope["route"] = asked.route
         exchange.asked = asked
+        # what a proxy hands on came from elsewhere, whatever address it names
+        exchange.here = PROXIED not in scope and on_this_machine(scope.get("client"), scope.get("server"))
+        exchange.address = counted_as(_address(scope), here=exchange.here)
         try:
             exchange.admission = exchange.passed or await self._admit(exchange, asked, scope)
         except RequestError as error:
@@ -53,19 +56,16 @@ class GateMiddleware:
 
     async def _admit(self, exchange: Exchange, asked: Asked, scope: AsgiScope) -> Admission:
         services = exchange.services
-        gate = services.gate
-        # what a proxy hands on came from elsewhere, whatever address it names
-        loopback = PROXIED not in scope and on_this_machine(scope.get("client"), scope.get("server"))
-        address = address_of(scope)
-        need = _need(asked, loopback or services.settings.auth.public_docs)
+        gate, address = services.gate, exchange.address
+        need = _need(asked, exchange.here or services.settings.auth.public_docs)
         if need == "public":
             return await gate.admit(gate.nobody, Action(need), address)
         model = services.service.catalog.default_model if asked.of_default else asked.model
         action, credential, generation = Action(need, model), _credential(scope), gate.generation
-        exchange.principal = principal = await gate.identify(credential, action, address, loopback=loopback)
+        exchange.principal = principal = await gate.identify(credential, action, address, loopback=exchange.here)
         if asked.of_default and model is None:  # of all that this caller sees one may be the default
             action = Action(need, services.service.catalog.visible(principal.models).default_model)
-        footing = Footing(gate, generation, principal, action, credential, loopback=loopback)
+        footing = Footing(gate, generation, principal, action, credential, loopback=exchange.here)
         return await gate.admit(principal, action, address, footing)
 
 
@@ -80,10 +80,10 @@ def _credential(scope: AsgiScope) -> Credential | None:
     return presented(scope["headers"]) or proved(scope)
 
 
-def address_of(scope: AsgiScope) -> str:
-    """The caller's address; empty where the server does not tell (a Unix socket)."""
+def _address(scope: AsgiScope) -> str | None:
+    """The caller's address; None where the server does not tell (a Unix socket)."""
     client = scope.get("client")
-    return "" if client is None else client[0]
+    return None if client is None else client[0]
 
 
 def _unread(exchange: Exchange) -> bool:

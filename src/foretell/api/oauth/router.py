@@ -11,7 +11,6 @@ from starlette.requests import Request
 from foretell.api.answers import Answer, Header, document_answer
 from foretell.api.body import read_body
 from foretell.api.middleware.context import exchange_of
-from foretell.api.middleware.gate import address_of
 from foretell.api.native.router import Path
 from foretell.api.oauth.form import FormFault, read_request
 from foretell.core.access.scopes import SCOPES
@@ -45,7 +44,7 @@ async def token(request: Request) -> Answer:
     authorization = exchange.header(b"authorization")
     try:
         asked = read_request(exchange.header(b"content-type"), authorization, body)
-        made = await _desk(request).trade(asked.client_id, asked.secret, asked.scope, address_of(request.scope))
+        made = await _desk(request).trade(asked.client_id, asked.secret, asked.scope, exchange.address)
     except FormFault as fault:
         error, why = fault.error, fault.why
     except TradeRefused as refused:

@@ -12,6 +12,8 @@ _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:\d{1,5})?([/?][!-~]*)?", re.ASCII
 )
 
+UNKNOWN = "unknown"
+
 End = Sequence[Any] | None
 """An end as ASGI gives it: host and port; None where the server does not know it."""
 
@@ -19,6 +21,14 @@ End = Sequence[Any] | None
 def on_this_machine(*ends: End) -> bool:
     """Whether all ends of a connection are on this machine, as far as they are known."""
     return all(end is None or is_loopback(str(end[0])) for end in ends)
+
+
+def counted_as(address: str | None, *, here: bool) -> str:
+    """What limits know a caller by: nothing where it is ``here``, on this machine, whom no limit of addresses holds.
+
+    An address says nothing of that by itself: behind a proxy on this machine everybody may seem to have a loopback one.
+    """
+    return "" if here else address or UNKNOWN
 
 
 @lru_cache(1024)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from foretell.core.access.address import is_loopback, network_of
+from foretell.core.access.address import network_of
 from foretell.core.access.principal import Principal
 from foretell.core.access.rates import UNITS, Rate
 
@@ -52,7 +52,7 @@ class Policy:
         """Everything a request of this caller counts in. Of rates that count the same the strictest holds."""
         found: list[Bucket] = []
         if principal.kind == "anonymous":
-            if self.address and not is_loopback(address):
+            if self.address and address:
                 found += _buckets("address", network_of(address), self.address)
         else:
             found += _buckets("key", principal.id, (*principal.rates, *self.key))
@@ -61,12 +61,6 @@ class Policy:
         if model is not None:
             found += _buckets("model", model, self.model.get(model, ()))
         return found
-
-    def free(self, principal: Principal, address: str) -> bool:
-        """Whether a caller is limited by nothing but the model it asks."""
-        if principal.kind == "anonymous":
-            return not self.address or is_loopback(address)
-        return not (principal.rates or self.key or (self.tenant and principal.tenant))
 
 
 def _buckets(kind: Kind, name: str, rates: Iterable[Rate]) -> Sequence[Bucket]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from foretell.core.access.address import is_loopback, network_of
+from foretell.core.access.address import network_of
 from foretell.core.access.principal import Principal
 from foretell.core.access.rates import Rate
 from foretell.security.limits.buckets import Bucket, Policy
@@ -51,7 +51,7 @@ class SharedLimiter:
         stranger = principal.kind == "anonymous"
         if model not in self._models:
             # mostly nothing is limited, which shall cost next to nothing
-            if not principal.rates and self._all_free and (not stranger or address == "127.0.0.1"):
+            if not principal.rates and self._all_free and not (stranger and address):
                 return True
             model = None
         purse = self._purses.get((id(principal), address if stranger else "", model))
@@ -197,6 +197,6 @@ class SharedLimiter:
     # -- wrong credentials --
 
     def _failures_of(self, address: str) -> list[Bucket]:
-        if is_loopback(address):
+        if not address:
             return []
         return [Bucket("failures", network_of(address), rate) for rate in self._failures]
