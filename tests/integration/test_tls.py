@@ -23,6 +23,7 @@ from foretell.security.tls.context import FollowingContext
 from foretell.security.tls.files import TlsFiles
 from foretell.security.unlimited import Unlimited
 from tests.certificates import Issuer, Pair
+from tests.evil.client import connect
 from tests.gates import Keys
 from tests.report import Report
 from tests.serving import Running, running
@@ -126,6 +127,26 @@ def test_plain_http_on_an_encrypted_port_gets_nothing_and_harms_nobody(
         with Wire(server.port, tls=trusting(issuer)) as wire:
             wire.send(ask(3))
             assert wire.answer().json["prediction"] == 30.0
+
+
+def test_callers_that_begin_a_handshake_and_fall_silent_keep_out_no_more_than_their_share(
+    context: FollowingContext, issuer: Issuer
+) -> None:
+    with running(tls=context) as server, Wire(server.port, tls=trusting(issuer)) as before:
+        context.handshakes.most = 3
+        silent = [connect(server.port) for _ in range(8)]
+        silent[0].send(b"\x16\x03\x01")
+        server.eventually(lambda: context.handshakes.under_way == 3)
+        with pytest.raises(OSError, match=r"EOF|reset"), Wire(server.port, tls=trusting(issuer)):
+            raise AssertionError("a handshake beyond those that may be under way was done")
+        before.send(ask(1))
+        assert before.answer().status == 200
+        for each in silent:
+            each.close()
+        server.eventually(lambda: context.handshakes.under_way == 0)
+        with Wire(server.port, tls=trusting(issuer)) as after:
+            after.send(ask(2))
+            assert after.answer().json["prediction"] == 20.0
 
 
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1])

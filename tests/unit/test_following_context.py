@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from foretell.errors import CertificateUnusable
 from foretell.security.tls import context as contexts
 from foretell.security.tls.context import FollowingContext
 from foretell.security.tls.files import TlsFiles
-from foretell.security.tls.handshakes import Handshakes
+from foretell.security.tls.handshakes import HANDSHAKE_S, Handshakes
 from tests.certificates import Issuer, Pair
 
 
@@ -225,6 +226,51 @@ def test_handshakes_that_fail_are_told_once_in_a_while_with_how_many_there_were(
             now_s[0] = float(second)
             handshakes.failed(error)
     assert [entry["reasons"] for entry in logs] == [{"unknown": 1}, {"unknown": 10}, {"unknown": 10}]
+
+
+def begun(context: ssl.SSLContext) -> ssl.SSLObject:
+    """A connection that says nothing."""
+    silent = context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_side=True)
+    with pytest.raises(ssl.SSLWantReadError):
+        silent.do_handshake()
+    return silent
+
+
+def test_no_more_handshakes_are_begun_than_may_be_under_way(files: TlsFiles, issuer: Issuer) -> None:
+    context = FollowingContext(files)
+    context.handshakes.most = 3
+    silent = [begun(context) for _ in range(2)]
+    for _ in range(5):
+        served(context, trusting(issuer))  # done: it takes no place any more
+    stranger = ssl.create_default_context()
+    for _ in range(5):
+        with pytest.raises(ssl.SSLError):
+            served(context, stranger)
+    assert context.handshakes.under_way <= 3
+    context.look(asked=True)
+    silent += [begun(context) for _ in range(3 - context.handshakes.under_way)]
+    with capture_logs() as logs, pytest.raises(ssl.SSLError, match="too many handshakes"):
+        begun(context)
+    assert not logs or logs[0]["reasons"]["TOO_MANY_HANDSHAKES"] == 1
+    silent.clear()
+    gc.collect()
+    assert context.handshakes.under_way == 0
+    served(context, trusting(issuer))
+
+
+def test_a_handshake_that_was_broken_off_is_not_counted_for_ever(files: TlsFiles) -> None:
+    now_s = [0.0]
+    context, _ = contexts.open_context(files, handshakes := Handshakes(lambda: now_s[0], most=2))
+    held = [begun(context)]
+    now_s[0] = HANDSHAKE_S - 1
+    held.append(begun(context))
+    with pytest.raises(ssl.SSLError, match="too many handshakes"):
+        begun(context)
+    now_s[0] = HANDSHAKE_S
+    held.append(begun(context))
+    assert handshakes.under_way == 2
+    with pytest.raises(ssl.SSLError, match="too many handshakes"):
+        begun(context)
 
 
 def test_the_last_week_of_a_certificate_is_told_once(tmp_path: Path, issuer: Issuer) -> None:

@@ -17,6 +17,8 @@ from foretell.core.proxies import Proxies
 from foretell.settings import Settings
 from foretell.wire.refusals import NO_ROOM, Refusal
 
+HANDSHAKING = 4
+"""TLS has one handshake under way for so many connections at most."""
 RESERVE = 64
 """Connections beyond the limit that are heard out, so that whoever asks for the server's health is answered."""
 SETTLED_S = 1.0
@@ -48,7 +50,11 @@ class Defence:
         self.cors = bool(settings.cors.origins)
         self.safety = {scheme: safety_headers(scheme, settings.wire.hsts_s) for scheme in ("http", "https")}
         self.health = frozenset((prefix + path).encode() for prefix in {"", settings.prefix} for path in _HEALTH)
-        self.most = _room(settings.wire.max_connections, _free_files() if free_files is None else free_files)
+        room = _room(_free_files() if free_files is None else free_files)
+        if settings.tls.on:
+            room = room * HANDSHAKING // (HANDSHAKING + 1)  # a handshake holds a file, too
+        self.most = max(1, min(settings.wire.max_connections, room))
+        self.most_handshakes = max(1, self.most // HANDSHAKING)
         limits = self.limits
         self.tick_s = min(1.0, limits.head_s / 2, limits.write_stall_s / 2, settings.keep_alive_s / 2)
         self._each = settings.wire.max_connections_per_address
@@ -132,9 +138,9 @@ def place_of(address: str | None) -> str | None:
     return str(found.ipv4_mapped) if found.ipv4_mapped else str(ipaddress.IPv6Network((found, 64), strict=False))
 
 
-def _room(most: int, free_files: int) -> int:
-    """How many connections there may be: a fifth of the files stays free for models, logs and what is beyond."""
-    return max(1, min(most, int(free_files * 0.8) - RESERVE))
+def _room(free_files: int) -> int:
+    """How many connections can be held: a fifth of the files stays free for models, logs and what is beyond."""
+    return int(free_files * 0.8) - RESERVE
 
 
 def _free_files() -> int:

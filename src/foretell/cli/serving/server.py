@@ -25,12 +25,12 @@ from foretell.cli.serving.terminal import has_terminal
 from foretell.errors import ArtifactError, ForetellError, StartFailed
 from foretell.security.posture import FACTS, Facts
 from foretell.security.tls.context import FollowingContext
+from foretell.security.tls.handshakes import HANDSHAKE_S
 from foretell.settings import Settings
 from foretell.telemetry import sink
 from foretell.wire.tested import lane_supported
 
 PROTOCOL = "foretell.wire.protocol:LaneProtocol"
-HANDSHAKE_S = 10.0
 FAREWELL_S = 2.0
 """How long a caller may take to answer that a connection ends; an idle one may never do so."""
 LOOK_TICKS = 10
@@ -149,10 +149,12 @@ class Server(uvicorn.Server):
             self._announced = loop.run_in_executor(None, self._on_ready, self.lifespan.state)
 
     async def _listen(self, sockets: list[socket.socket]) -> None:
-        """As uvicorn does, with bounds on how long a handshake and a farewell may take."""
+        """As uvicorn does, with bounds on how many handshakes there are, and how long one and a farewell may take."""
         loop, config = asyncio.get_running_loop(), self.config
         state = self.lifespan.state
         encrypted = self._tls is not None
+        if self._tls is not None:
+            self._tls.handshakes.most = state["wire"].most_handshakes
 
         def protocol() -> asyncio.Protocol:
             made: Any = config.http_protocol_class

@@ -64,8 +64,8 @@ class FollowingContext(ssl.SSLContext):
         self._lock = threading.Lock()
         self._stamps = files.stamps()
         self._issuers = _issuers(files)
-        self._handshakes = Handshakes()
-        self._current, self._leaf = open_context(files, self._handshakes)
+        self.handshakes = Handshakes()
+        self._current, self._leaf = open_context(files, self.handshakes)
         self._faulty: tuple[Stamp, ...] | None = None
         self._told = False
         self._warned = False
@@ -103,7 +103,7 @@ class FollowingContext(ssl.SSLContext):
                 return False
 
     def _take_up(self, stamps: tuple[Stamp, ...]) -> bool:
-        context, leaf = open_context(self._files, self._handshakes)
+        context, leaf = open_context(self._files, self.handshakes)
         issuers = _issuers(self._files)
         if self._files.stamps() != stamps:
             return False  # changed meanwhile: the next look sees it whole
