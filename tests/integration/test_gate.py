@@ -209,6 +209,12 @@ def test_the_documentation_is_open_on_this_machine_alone_unless_a_setting_says_o
         assert ask_from_afar(api, "GET", "/api/v1/models") == 401
 
 
+def test_on_this_machine_is_who_asks_for_a_name_of_this_machine(guarded: Api) -> None:
+    for host, status in ((b"localhost", 200), (b"127.0.0.1:80", 200), (b"evil.example", 401), (b"10.0.0.1", 401)):
+        for client in ("127.0.0.1", "::ffff:127.0.0.1"):
+            assert ask_from_afar(guarded, "GET", "/docs", (b"host", host), client=(client, 40000)) == status
+
+
 @pytest.mark.parametrize(
     ("mode", "closed", "near", "far"),
     [("auto", False, 200, 401), ("auto", True, 401, 401), ("on", False, 401, 401), ("off", True, 200, 200)],

@@ -82,6 +82,29 @@ def test_whoever_calls_through_a_proxy_on_this_machine_has_an_address_to_be_limi
     assert addresses.seen[-1] == ""
 
 
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
+def test_a_page_that_made_its_name_point_to_this_machine_is_not_taken_for_it(lane: bool) -> None:
+    """As a browser asks on its behalf, where every name is answered: over loopback, with the page's name as the host."""
+    row = b'{"features": [1, 2]}'
+    addresses = Addresses()
+    guard = gate(mode="auto", limiter=addresses)
+    hosts = "*, api.example.com"
+    with running(lane=lane, gate=guard, wire={"hosts": hosts}) as server, Wire(server.port) as wire:
+        for host, status in (
+            ("localhost:8000", 200), ("evil.example", 401), ("127.0.0.1", 200), ("127.0.0.9:80", 200),
+            ("[::1]", 200), ("localhost.evil.example", 401), ("api.example.com", 200), ("evil.api.example.com", 401),
+        ):  # fmt: skip
+            for path in (PREDICT, "/api/v1/predict/batch"):
+                with Wire(server.port) as other:
+                    for each in (wire, other) if path == PREDICT and status == 200 else (other,):
+                        each.send(post(path, row if path == PREDICT else b'{"features": [[1, 2]]}', host=host))
+                        assert each.answer().status == status, (host, path)
+        assert set(addresses.seen) == {""}
+        for host, status in (("localhost", 200), ("evil.example", 401)):  # with nothing else changed
+            wire.send(post(PREDICT, row, host=host))
+            assert wire.answer().status == status
+
+
 def asked(wire: Wire, *requests: bytes) -> list[Answer]:
     found = []
     for request in requests:

@@ -43,7 +43,7 @@ class Application(FastAPI):
             middleware=[
                 Middleware(ContextMiddleware),
                 Middleware(EdgeMiddleware, settings=settings),
-                Middleware(GateMiddleware, table=Table(lambda: self.routes)),
+                Middleware(GateMiddleware, table=Table(lambda: self.routes), settings=settings),
             ],
             openapi_url=None,
             docs_url=None,

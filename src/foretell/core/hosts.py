@@ -81,6 +81,17 @@ class Hosts:
             return cls((*LOOPBACK_NAMES, host_pattern(bound)))
         return cls(None)
 
+    @classmethod
+    def home(cls, names: Sequence[str]) -> Hosts:
+        """By which a caller on this machine means the server there: the names of this machine, and those that were
+        named one by one. ``*`` names none."""
+        return cls((*LOOPBACK_NAMES, *(name for name in names if name != "*")))
+
+    def own(self, value: bytes) -> bool:
+        """Whether a ``Host`` of this value is one of the names, or a loopback address."""
+        name = host_name(value)
+        return name is not None and (is_loopback(name) or self.fault(value) is None)
+
     def fault(self, value: bytes) -> HostFault | None:
         """Why a ``Host`` of this value is refused; None where it is not."""
         return "malformed" if len(value) > MAX_HOST_BYTES else self._remembered(value)

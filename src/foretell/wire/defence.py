@@ -46,12 +46,13 @@ class Defence:
         self.limits = settings.wire
         self.hosts = Hosts.of(settings.wire.hosts, settings.host)
         self.hosts_of_others = Hosts.of(settings.wire.hosts, "")
+        self.home = Hosts.home(settings.wire.hosts)
         self.proxies = Proxies(settings.proxy.trusted, settings.proxy.header)
         self.cors = bool(settings.cors.origins)
         self.safety = {scheme: safety_headers(scheme, settings.wire.hsts_s) for scheme in ("http", "https")}
         self.health = frozenset((prefix + path).encode() for prefix in {"", settings.prefix} for path in _HEALTH)
         room = _room(_free_files() if free_files is None else free_files)
-        if settings.tls.on:
+        if settings.tls.enabled:
             room = room * HANDSHAKING // (HANDSHAKING + 1)  # a handshake holds a file, too
         self.most = max(1, min(settings.wire.max_connections, room))
         self.most_handshakes = max(1, self.most // HANDSHAKING)

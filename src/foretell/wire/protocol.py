@@ -43,7 +43,7 @@ class LaneProtocol(GuardedProtocol):
         self.address = ""
         self.certificate: Credential | None = None
         self._extensions: dict[str, dict[Any, Any]] = {}
-        self._loopback = False
+        self._loopback = self._by_name = False
         self._asked: tuple[Plain, Door, int] | None = None
         self._allowed: Principal | None = None
 
@@ -54,6 +54,8 @@ class LaneProtocol(GuardedProtocol):
         self.certificate = peer_of(transport)
         self._extensions = extensions_of(self.certificate)
         self._loopback = not self._proxied and on_this_machine(self.client, self.server)
+        # where only some names are answered, these are known to be our own
+        self._by_name = self._loopback and self.client is not None and self._hosts.every
         self.address = counted_as(self.caller.address, here=self._loopback)
         if self._surplus:
             self._lane = None
@@ -97,8 +99,19 @@ class LaneProtocol(GuardedProtocol):
             if self.judged("1.1", upgrade=False) is None:
                 self._known = examine(self.headers, any_origin=not self.defence.cors)
             self._known_headers, self._known_caller = self.headers, self.caller
+            if self._by_name:
+                self._hear_name()
             self.address = counted_as(self.caller.address, here=self._loopback)
         return self._known
+
+    def _hear_name(self) -> None:
+        """Whoever asks for a name that is not this machine's may be a page that made its own name point here: it is
+        not taken for this machine."""
+        host = next((value for name, value in self.headers if name.lower() == b"host"), None)
+        loopback = host is None or self.defence.home.own(host)
+        if loopback != self._loopback:
+            self._loopback = loopback
+            self._asked = None
 
     def _caller(self, gate: Gate, door: Door, plain: Plain) -> Principal | None:
         """Who asks, where memory knows it and it may use the door; asked again only where something has changed."""

@@ -10,12 +10,14 @@ from starlette.types import Scope as AsgiScope
 from foretell.api.access import DOCS, Asked, Table
 from foretell.api.middleware.context import Exchange, exchange_of
 from foretell.api.problems import problem_response
-from foretell.core.access.address import counted_as, on_this_machine
+from foretell.core.access.address import counted_as, is_address, on_this_machine
 from foretell.core.access.credentials import Credential, presented, proved
 from foretell.core.access.decision import Action, Need
+from foretell.core.hosts import Hosts
 from foretell.core.proxies import PROXIED
 from foretell.errors import RequestError
 from foretell.security.gate import Admission, Footing
+from foretell.settings import Settings
 
 POLICY_VIOLATION = 1008
 
@@ -23,9 +25,10 @@ POLICY_VIOLATION = 1008
 class GateMiddleware:
     """Lets in who may, by the table of routes; answers 401, 403 and 429 itself. Stands inside the ContextMiddleware."""
 
-    def __init__(self, app: ASGIApp, table: Table) -> None:
+    def __init__(self, app: ASGIApp, table: Table, settings: Settings) -> None:
         self.app = app
         self._table = table
+        self._home = Hosts.home(settings.wire.hosts)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -40,8 +43,7 @@ class GateMiddleware:
         if asked.route is not None:
             scope["route"] = asked.route
         exchange.asked = asked
-        # what a proxy hands on came from elsewhere, whatever address it names
-        exchange.here = PROXIED not in scope and on_this_machine(scope.get("client"), scope.get("server"))
+        exchange.here = self._is_here(scope, exchange)
         exchange.address = counted_as(_address(scope), here=exchange.here)
         try:
             exchange.admission = exchange.passed or await self._admit(exchange, asked, scope)
@@ -53,6 +55,13 @@ class GateMiddleware:
             await response(scope, receive, send)
             return
         await self.app(scope, receive, send)
+
+    def _is_here(self, scope: AsgiScope, exchange: Exchange) -> bool:
+        """Whether the caller is on this machine, and is no page that had its visitor's browser call (``core.hosts``)."""
+        if PROXIED in scope or not on_this_machine(scope.get("client"), scope.get("server")):
+            return False  # what a proxy hands on came from elsewhere, whatever address it names
+        host = exchange.headers.get(b"host")
+        return host is None or not is_address(_address(scope) or "") or self._home.own(host)
 
     async def _admit(self, exchange: Exchange, asked: Asked, scope: AsgiScope) -> Admission:
         services = exchange.services

@@ -43,6 +43,16 @@ def is_loopback(host: str) -> bool:
 
 
 @lru_cache(1024)
+def is_address(host: str) -> bool:
+    """Whether it is one of a network: neither a Unix socket's path nor a name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+@lru_cache(1024)
 def network_of(host: str) -> str:
     """Whose address it is: an IPv4 address alone, of IPv6 the /64, which is what one household or machine is given."""
     try:
