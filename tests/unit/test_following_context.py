@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import ssl
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -34,9 +35,18 @@ def trusting(issuer: Issuer) -> ssl.SSLContext:
 
 def served(server: ssl.SSLContext, client: ssl.SSLContext) -> bytes | None:
     """The certificate that a client gets."""
+    near, _ = connected(server, client)
+    return near.getpeercert(binary_form=True)
+
+
+def connected(
+    server: ssl.SSLContext, client: ssl.SSLContext, session: ssl.SSLSession | None = None
+) -> tuple[ssl.SSLObject, ssl.SSLObject]:
+    """Both ends of a connection, the client's first, that resumes ``session``."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
-    near = client.wrap_bio(to_client, to_server, server_hostname="localhost")
-    ends = [near, server.wrap_bio(to_server, to_client, server_side=True)]
+    near = client.wrap_bio(to_client, to_server, server_hostname="localhost", session=session)
+    far = server.wrap_bio(to_server, to_client, server_side=True)
+    ends = [near, far]
     while ends:
         for end in ends[:]:
             try:
@@ -44,7 +54,7 @@ def served(server: ssl.SSLContext, client: ssl.SSLContext) -> bytes | None:
                 ends.remove(end)
             except ssl.SSLWantReadError:
                 continue
-    return near.getpeercert(binary_form=True)
+    return near, far
 
 
 def events(logs: Sequence[Mapping[str, object]]) -> list[object]:
@@ -226,6 +236,29 @@ def test_handshakes_that_fail_are_told_once_in_a_while_with_how_many_there_were(
             now_s[0] = float(second)
             handshakes.failed(error)
     assert [entry["reasons"] for entry in logs] == [{"unknown": 1}, {"unknown": 10}, {"unknown": 10}]
+
+
+@pytest.mark.parametrize("tickets", [True, False])
+def test_a_session_is_not_resumed_beyond_the_time_of_the_certificate_it_began_with(
+    tmp_path: Path, issuer: Issuer, tickets: bool
+) -> None:
+    """TLS 1.2, as OpenSSL keeps it: it asks a session that is resumed for no certificate."""
+    ca, _ = issuer.write(tmp_path, "ca")
+    now_s = [time.time()]
+    handshakes = Handshakes(wall=lambda: now_s[0])
+    context, _ = contexts.open_context(TlsFiles(*issuer.server().write(tmp_path), ca), handshakes)
+    caller = trusting(issuer)
+    caller.maximum_version = ssl.TLSVersion.TLSv1_2
+    if not tickets:
+        context.options |= ssl.OP_NO_TICKET
+    caller.load_cert_chain(*issuer.client(ends_days=2).write(tmp_path, "caller"))
+    first, _held = connected(context, caller)
+    again, held = connected(context, caller, first.session)
+    assert again.session_reused and held.getpeercert()
+    now_s[0] += 3 * 86_400
+    with capture_logs() as logs, pytest.raises(ssl.SSLError, match="has expired"):
+        connected(context, caller, first.session)
+    assert logs[0]["reasons"] == {"certificate has expired": 1}
 
 
 def begun(context: ssl.SSLContext) -> ssl.SSLObject:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -27,8 +27,14 @@ class Handshakes:
     who begin one and fall silent would take all files there are.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, most: int | None = None) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.monotonic,
+        most: int | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self._clock = clock
+        self.wall = wall
         self.most = most
         self._begun: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
         self._failed: Counter[str] = Counter()
@@ -49,7 +55,7 @@ class Handshakes:
                 break
             del self._begun[connection]  # it was broken off, and is not cleared away yet
         if len(self._begun) >= self.most:
-            self._tell("TOO_MANY_HANDSHAKES")
+            self.tell("TOO_MANY_HANDSHAKES")
             raise ssl.SSLError("too many handshakes are under way")
 
     def begin(self, connection: Connection) -> None:
@@ -63,9 +69,10 @@ class Handshakes:
     def failed(self, error: ssl.SSLError) -> None:
         """One more. What comes during a pause is told by the first that fails after it."""
         said = getattr(error, "verify_message", None) or getattr(error, "reason", None)  # made here, it has neither
-        self._tell(said or "unknown")
+        self.tell(said or "unknown")
 
-    def _tell(self, why: str) -> None:
+    def tell(self, why: str) -> None:
+        """One has failed for this reason."""
         self._failed[why] += 1
         now_s = self._clock()
         if now_s >= self._quiet_until_s:
@@ -89,6 +96,14 @@ class Connection(ssl.SSLObject):
             raise
         if isinstance(self.context, TellingContext):
             self.context.handshakes.end(self)
+            if self.session_reused and self._outlived(self.context.handshakes.wall()):
+                self.context.handshakes.tell("certificate has expired")
+                raise ssl.SSLError("the certificate that the session began with has expired")
+
+    def _outlived(self, now_s: float) -> bool:
+        """Whether the time of the caller's certificate is over. Where a session is resumed OpenSSL does not ask."""
+        shown: Mapping[str, Any] = self.getpeercert() or {}
+        return "notAfter" in shown and ssl.cert_time_to_seconds(shown["notAfter"]) <= now_s
 
 
 class TellingContext(ssl.SSLContext):
