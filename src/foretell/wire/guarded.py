@@ -65,7 +65,7 @@ class GuardedProtocol(WatchedProtocol):
     def _count_head(self, data: bytes) -> None:
         """Counts what a read held of a head that is not whole yet."""
         limits = self.defence.limits
-        if self._ended:  # the read began with another request: of this one nothing came before it
+        if self._ended:  # the read began with another request, so that all of this one that came is in it
             self._head_bytes = len(self.url) + sum([len(name) + len(value) for name, value in self.headers])
         else:
             self._head_bytes += len(data)
@@ -75,7 +75,7 @@ class GuardedProtocol(WatchedProtocol):
     def _count_beside(self, data: bytes) -> None:
         """Counts what a read held beside the bytes of a body in chunks; those were taken off already."""
         limits = self.defence.limits
-        if self._chunks_begun and self._ended:  # other requests came before it, of which nobody knows how long they were
+        if self._chunks_begun and self._ended:  # behind other requests: nobody knows where those ended
             self._beside_bytes = 0
         elif self._chunks_begun:
             self._beside_bytes += len(data) - (data.find(b"\r\n\r\n") + 4)  # without its head

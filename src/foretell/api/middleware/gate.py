@@ -57,7 +57,7 @@ class GateMiddleware:
         await self.app(scope, receive, send)
 
     def _is_here(self, scope: AsgiScope, exchange: Exchange) -> bool:
-        """Whether the caller is on this machine, and is no page that had its visitor's browser call (``core.hosts``)."""
+        """Whether the caller is on this machine, and no page that had its visitor's browser call (``core.hosts``)."""
         if PROXIED in scope or not on_this_machine(scope.get("client"), scope.get("server")):
             return False  # what a proxy hands on came from elsewhere, whatever address it names
         host = exchange.headers.get(b"host")

@@ -38,7 +38,8 @@ def open_context(files: TlsFiles, handshakes: Handshakes | None = None) -> tuple
         if files.client_ca is not None:
             context.load_verify_locations(files.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED if files.required else ssl.CERT_OPTIONAL
-            context.num_tickets = 0  # a resumed session is not asked for its certificate again; of TLS 1.2: handshakes.py
+            # a resumed session is not asked for its certificate again; those of TLS 1.2: handshakes.py
+            context.num_tickets = 0
     except (ssl.SSLError, OSError) as error:
         reason = getattr(error, "reason", None) or error.strerror or error
         raise CertificateUnusable(
