@@ -238,6 +238,7 @@ def running(
         ws="none",
         access_log=False,
         log_config=None,
+        proxy_headers=False,  # as ``foretell serve``: callers are resolved by us alone
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=20,
     )

@@ -101,10 +101,11 @@ def ask_from_afar(
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
 
+    server = "198.51.100.1" if client == REMOTE else client[0]
     scope = {
         "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"",
-        "root_path": "", "headers": [(b"transfer-encoding", b"chunked"), *headers], "http_version": "1.1", "scheme": "http",
-        "client": client, "server": ("198.51.100.1" if client == REMOTE else client[0], 80), "state": {"services": api.services},
+        "root_path": "", "headers": [(b"transfer-encoding", b"chunked"), *headers], "http_version": "1.1",
+        "scheme": "http", "client": client, "server": (server, 80), "state": {"services": api.services},
     }  # fmt: skip
     asyncio.run(cast("Coroutine[Any, Any, None]", api.client.app(scope, receive, send)))
     return statuses[0]
@@ -280,8 +281,8 @@ def test_wrong_credentials_are_counted_by_address_and_right_ones_are_not() -> No
 
 def test_what_a_proxy_on_this_machine_hands_on_counts_as_from_elsewhere_whoever_it_names() -> None:
     meter = Meter(requests=100, rows=100)
-    proxied = {"proxy": {"trusted": "127.0.0.1"}}
-    with serving(ready("shop v1", Shop()), gate=gate(Keys(PRINCIPALS), limiter=meter), **proxied) as api:
+    guard = gate(Keys(PRINCIPALS), limiter=meter)
+    with serving(ready("shop v1", Shop()), gate=guard, proxy={"trusted": "127.0.0.1"}) as api:
         for named in (b"203.0.113.9", b"127.0.0.1", b"nonsense", b"x, " * 3000 + b"203.0.113.9", b"x" * 9000):
             headers = (b"x-api-key", b"ft_wrong"), (b"x-forwarded-for", named)
             ask_from_afar(api, "GET", "/api/v1/models", *headers, client=("127.0.0.1", 40000))

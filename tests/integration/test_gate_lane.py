@@ -72,10 +72,10 @@ def test_whoever_calls_through_a_proxy_on_this_machine_has_an_address_to_be_limi
     addresses = Addresses()
     guard = gate(mode="off", limiter=addresses)
     with running(lane=lane, gate=guard, proxy={"trusted": "127.0.0.1"}) as server, Wire(server.port) as wire:
-        for named in ("203.0.113.9", "203.0.113.9", "127.0.0.1", "nonsense", "x, " * 2000 + "203.0.113.10"):
+        for named in ("203.0.113.9", "203.0.113.9", "127.0.0.1", "x, " * 2000 + "203.0.113.10"):
             wire.send(post(PREDICT, b'{"features": [1, 2]}', f"X-Forwarded-For: {named}"))
             assert wire.answer().status == 200
-    assert addresses.seen == ["203.0.113.9", "203.0.113.9", "127.0.0.1", "127.0.0.1", "203.0.113.10"]
+    assert addresses.seen == ["203.0.113.9", "203.0.113.9", "127.0.0.1", "203.0.113.10"]
     with running(lane=lane, gate=guard) as server, Wire(server.port) as wire:
         wire.send(post(PREDICT, b'{"features": [1, 2]}', "X-Forwarded-For: 203.0.113.9"))
         assert wire.answer().status == 200
@@ -84,7 +84,7 @@ def test_whoever_calls_through_a_proxy_on_this_machine_has_an_address_to_be_limi
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
 def test_a_page_that_made_its_name_point_to_this_machine_is_not_taken_for_it(lane: bool) -> None:
-    """As a browser asks on its behalf, where every name is answered: over loopback, with the page's name as the host."""
+    """As a browser asks on its behalf, where every name is answered: over loopback, for the page's name."""
     row = b'{"features": [1, 2]}'
     addresses = Addresses()
     guard = gate(mode="auto", limiter=addresses)

@@ -44,9 +44,9 @@ class Exchange:
     ``started_s`` is the arrival on ``time.perf_counter``'s clock. ``headers`` are the request's by lower-case name, the
     values of a repeated one joined by commas. ``late`` says that the server was stopping already when it came.
     ``version`` is set as soon as it is known which version answers. ``here`` says that the caller is on this machine,
-    ``address`` what limits know it by (``counted_as``). Both, ``asked``, ``principal`` and ``admission`` are the gate's;
-    ``passed`` is an admission that the lane got already for this very request, and ``whole`` says that the lane has read
-    its body.
+    ``address`` what limits know it by (``counted_as``). Both, ``asked``, ``principal`` and ``admission`` are the
+    gate's; ``passed`` is an admission that the lane got already for this very request, and ``whole`` says that the lane
+    has read its body.
     """
 
     __slots__ = (
