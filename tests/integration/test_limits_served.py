@@ -121,15 +121,14 @@ def test_servers_on_one_redis_admit_no_more_than_the_limit_and_their_shares_with
     key, fresh = make_key(one, "partner-x", f"{limit}/h"), make_key(one, "partner-y", f"{limit}/h")
     share_keys(one, other)
     with redis_server() as redis, ExitStack() as running:
-        servers = [
-            running.enter_context(
-                # a second for Redis: the tests share the machine with others
-                serving(repository, folder, workers=workers, rates__redis_url=redis.url, rates__redis_timeout_ms=1000)
-            )
-            for folder in (one, other)
-        ]
-        said = "limits_redis_available"
-        until(lambda: all(server.text.count(said) == workers for server in servers), "Redis was not found")
+        # a second for Redis: the tests share the machine with others
+        settings: dict[str, Any] = {"rates__redis_url": redis.url, "rates__redis_timeout_ms": 1000}
+        servers = []
+        for folder in (one, other):
+            server = running.enter_context(serving(repository, folder, workers=workers, **settings))
+            until(lambda: server.text.count("limits_redis_available") == workers, "Redis was not found")  # noqa: B023
+            servers.append(server)
+        until(lambda: servers[0].text.count("limits_hosts") == workers, "the first did not hear of the second")
         counts = flood(servers, key, requests, 16)
         assert set(counts) == {200, 429}
         assert limit * 0.98 <= counts[200] <= limit * 1.01
@@ -259,7 +258,7 @@ def test_addresses_are_limited_as_a_trusted_proxy_tells_them(repository: Path, t
         assert [status(server, MINE) for _ in range(12)] == [200] * 10 + [429] * 2
         assert [status(server, OTHER) for _ in range(6)] == [200] * 6
         assert [status(server, NEAR) for _ in range(6)] == [200] * 4 + [429] * 2, "one /64 is one address"
-        assert [status(server) for _ in range(12)] == [200] * 12, "this machine has no limit"
+        assert [status(server) for _ in range(12)] == [200] * 10 + [429] * 2, "a proxy that names nobody"
         assert [status(server, MINE, f"Authorization: Bearer {key}") for _ in range(3)] == [200] * 3
 
 
@@ -282,3 +281,9 @@ def test_an_address_that_nobody_vouches_for_is_not_believed(repository: Path, tm
         ]
         assert found == [200] * 10 + [429] * 2
         assert status(server, f"Authorization: Bearer {key.swapcase()}") == 401
+
+
+def test_this_machine_has_no_limit_of_addresses(repository: Path, tmp_path: Path) -> None:
+    with serving(repository, tmp_path, rates__anonymous="10/h") as server:
+        assert [status(server) for _ in range(12)] == [200] * 12
+        assert [status(server, MINE) for _ in range(12)] == [200] * 12, "no proxy was declared that could name others"

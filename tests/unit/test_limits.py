@@ -16,6 +16,7 @@ import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foretell.core.access.address import counted_as
 from foretell.core.access.principal import Principal, anonymous
 from foretell.core.access.rates import Rate
 from foretell.errors import RateLimited, StateError
@@ -345,12 +346,15 @@ def test_of_limits_that_count_alike_the_strictest_holds() -> None:
         ("::ffff:203.0.113.7", ["address 203.0.113.7 10/s"]),
         ("2001:db8:1:2:3:4:5:6", ["address 2001:db8:1:2::/64 10/s"]),
         ("127.0.0.1", ["address 127.0.0.1 10/s"]),
+        ("fe80::1%eth0", ["address fe80::/64 10/s"]),
         ("unknown", ["address unknown 10/s"]),
-        ("", []),
+        (None, ["address unknown 10/s"]),
     ],
 )
-def test_strangers_are_counted_by_address_but_for_this_machine(address: str, counted: list[str]) -> None:
-    assert kinds(Policy(address=rates("10/s")), anonymous(frozenset()), address) == counted
+def test_strangers_are_counted_by_address_but_for_this_machine(address: str | None, counted: list[str]) -> None:
+    policy = Policy(address=rates("10/s"))
+    assert kinds(policy, anonymous(frozenset()), counted_as(address, here=False)) == counted
+    assert kinds(policy, anonymous(frozenset()), counted_as(address, here=True)) == []
 
 
 # -- the limiter --
@@ -587,15 +591,15 @@ def test_who_guesses_credentials_is_refused_and_nobody_else() -> None:
         clock = Clock()
         made = limiter(Policy(), clock)
         for number in range(15):
-            made.failed(f"2001:db8::{number:x}")
+            made.failed(counted_as(f"2001:db8::{number:x}", here=False))
         with pytest.raises(RateLimited, match="2001:db8::/64 may present 10 wrong credentials per minute"):
-            await made.suspect("2001:db8::ffff")
-        await made.suspect("2001:db8:0:1::1")
+            await made.suspect(counted_as("2001:db8::ffff", here=False))
+        await made.suspect(counted_as("2001:db8:0:1::1", here=False))
         for _ in range(100):
             made.failed("")
         await made.suspect("")
         clock.now_s += 70
-        await made.suspect("2001:db8::1")
+        await made.suspect(counted_as("2001:db8::1", here=False))
 
     asyncio.run(story())
 

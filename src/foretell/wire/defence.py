@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import resource
 import time
@@ -126,17 +125,6 @@ class Defence:
             self._by_place[place] -= 1
             if not self._by_place[place]:
                 del self._by_place[place]
-
-
-def place_of(address: str | None) -> str | None:
-    """What connections are counted by: an IPv4 address, or the /64 that one caller is given of IPv6."""
-    if address is None or ":" not in address:
-        return address
-    try:
-        found = ipaddress.IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    return str(found.ipv4_mapped) if found.ipv4_mapped else str(ipaddress.IPv6Network((found, 64), strict=False))
 
 
 def _room(free_files: int) -> int:

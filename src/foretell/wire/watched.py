@@ -14,9 +14,10 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from foretell.core.access.address import network_of
 from foretell.core.hosts import is_loopback
 from foretell.core.proxies import Caller
-from foretell.wire.defence import Defence, place_of
+from foretell.wire.defence import Defence
 from foretell.wire.ordinary import is_reset
 from foretell.wire.refusals import NO_ROOM, TOO_SLOW, Refusal, response
 
@@ -65,7 +66,7 @@ class WatchedProtocol(HttpToolsProtocol):
         # settings that name a loopback address say nothing where another server has bound the socket
         own = self.server is None or is_loopback(self.server[0])
         self._hosts = defence.hosts if own and not self._proxied else defence.hosts_of_others
-        self.place = None if self._proxied else place_of(address)
+        self.place = None if self._proxied or address is None else network_of(address)
         self.caller = Caller(address, self.scheme or "http")
         self._watch = self.loop.call_later(defence.tick_s, self._look)
         self._surplus = not defence.admit(self, self.made_s)

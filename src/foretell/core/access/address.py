@@ -24,11 +24,12 @@ def on_this_machine(*ends: End) -> bool:
 
 
 def counted_as(address: str | None, *, here: bool) -> str:
-    """What limits know a caller by: nothing where it is ``here``, on this machine, whom no limit of addresses holds.
+    """What limits know a caller by: whose address it is; nothing where it is ``here``, on this machine, where none of
+    addresses holds.
 
     An address says nothing of that by itself: behind a proxy on this machine everybody may seem to have a loopback one.
     """
-    return "" if here else address or UNKNOWN
+    return "" if here else network_of(address) if address else UNKNOWN
 
 
 @lru_cache(1024)
@@ -56,7 +57,7 @@ def is_address(host: str) -> bool:
 def network_of(host: str) -> str:
     """Whose address it is: an IPv4 address alone, of IPv6 the /64, which is what one household or machine is given."""
     try:
-        address = ip_address(host)
+        address = ip_address(host.partition("%")[0])  # which of our interfaces it came by says nothing of whose it is
     except ValueError:
         return host
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None

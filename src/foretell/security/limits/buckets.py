@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from foretell.core.access.address import network_of
 from foretell.core.access.principal import Principal
 from foretell.core.access.rates import UNITS, Rate
 
@@ -53,7 +52,7 @@ class Policy:
         found: list[Bucket] = []
         if principal.kind == "anonymous":
             if self.address and address:
-                found += _buckets("address", network_of(address), self.address)
+                found += _buckets("address", address, self.address)
         else:
             found += _buckets("key", principal.id, (*principal.rates, *self.key))
             if principal.tenant:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from foretell.core.access.address import network_of
 from foretell.core.access.principal import Principal
 from foretell.core.access.rates import Rate
 from foretell.security.limits.buckets import Bucket, Policy
@@ -199,4 +198,4 @@ class SharedLimiter:
     def _failures_of(self, address: str) -> list[Bucket]:
         if not address:
             return []
-        return [Bucket("failures", network_of(address), rate) for rate in self._failures]
+        return [Bucket("failures", address, rate) for rate in self._failures]

@@ -242,10 +242,14 @@ class RedisCounters:
             self._learn(answer.result())
 
     def _learn(self, hosts: int) -> None:
-        if hosts != self._hosts:
-            self._hosts = max(1, hosts)
-            self._local.share = self._alone * self._hosts
-            self._note_hosts(self._hosts)
+        hosts = max(1, hosts)
+        if hosts == self._hosts:
+            return
+        if self._hosts:
+            _log.info("limits_hosts", hosts=hosts, before=self._hosts)
+        self._hosts = hosts
+        self._local.share = self._alone * hosts
+        self._note_hosts(hosts)
 
     async def _failed(self, error: Exception) -> None:
         """Nobody waits for Redis any more, from now until it is back."""
