@@ -113,7 +113,10 @@ class Gate:
     @property
     def generation(self) -> int:
         """Grows whenever an earlier answer of ``recognise`` may be wrong now."""
-        return sum([each.generation for each in self._each])
+        number = 0
+        for each in self._each:
+            number += each.generation
+        return number
 
     def recognise(self, credential: Credential | None, *, loopback: bool) -> Principal | None:
         """The caller, if memory alone can tell; None sends it the ordinary way. Valid while ``generation`` stands.

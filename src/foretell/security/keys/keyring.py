@@ -64,7 +64,11 @@ class Keyring:
     def generation(self) -> int:
         """Grows with every change of keys, and whenever one expires."""
         ring = self._ring
-        return ring.number + bisect.bisect_right(ring.ends, self._clock())
+        ends = ring.ends
+        if not ends:  # asked for every request: the clock, too, takes its time
+            return ring.number
+        now_s = self._clock()
+        return ring.number if now_s < ends[0] else ring.number + bisect.bisect_right(ends, now_s)
 
     def known(self, credential: Credential) -> Principal | None:
         """The principal of a key that is held and neither expired nor revoked."""
