@@ -20,6 +20,7 @@ from typing import Any
 
 import pytest
 
+from foretell.execution.hosted.place import temporary_prefix
 from tests.e2e.process import Serving, command, environment, serving, until
 
 
@@ -92,6 +93,25 @@ def test_a_port_in_use_is_69_before_anything_is_loaded(tmp_path: Path, options: 
         code, said = called("serve", ".", "--port", str(port), *options, folder=tmp_path)
     assert code == 69
     assert f"127.0.0.1:{port} is in use" in said
+
+
+def test_what_is_told_before_the_server_opens_its_log_is_in_the_logs_format(tmp_path: Path) -> None:
+    left = tmp_path / f"{temporary_prefix()}left"
+    left.mkdir(mode=0o700)
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        said = subprocess.run(
+            [*command(), "serve", ".", "--port", str(other.getsockname()[1])],
+            cwd=tmp_path,
+            env=environment(TMPDIR=str(tmp_path)),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        ).stdout
+    assert not left.exists()
+    assert [json.loads(line)["event"] for line in said.splitlines()] == ["folders_swept"]
 
 
 def test_a_pickle_is_65_with_the_exact_line_that_adds_it(tmp_path: Path) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack, closing
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,6 +15,9 @@ from foretell.cli.serving.hosting import meeting_place, supervising
 from foretell.errors import OperatorError, PathMissing
 from foretell.security import core_dumps
 from foretell.settings import Settings
+
+if TYPE_CHECKING:
+    from foretell.telemetry.logging import Log
 
 
 def serve(
@@ -85,7 +89,9 @@ def serve(
     if settings.reload:
         _serve_reloading(settings, options)
         return
-    with meeting_place(settings) as settings:
+    with ExitStack() as place:
+        with _log(settings):  # until the server opens its own
+            settings = place.enter_context(meeting_place(settings))
         if settings.workers > 1:
             _serve_workers(settings)
         else:
@@ -135,17 +141,18 @@ def _serve_workers(settings: Settings) -> None:
     from foretell.cli.serving.address import bind_each
     from foretell.cli.serving.certificate import checked, stand
     from foretell.cli.serving.supervisor import Supervisor
-    from foretell.telemetry.logging import open_log
 
     leaf = checked(settings)
     with bind_each(settings, settings.workers) as sockets:
         stand(settings, sockets[0], leaf)
-        log = open_log(shared=True, **settings.log.model_dump(exclude={"values"}))
-        try:
-            with supervising(settings):
-                Supervisor(settings, sockets).run()
-        finally:
-            log.close()
+        with _log(settings), supervising(settings):
+            Supervisor(settings, sockets).run()
+
+
+def _log(settings: Settings) -> AbstractContextManager[Log]:
+    from foretell.telemetry.logging import open_log
+
+    return closing(open_log(shared=True, **settings.log.model_dump(exclude={"values"})))
 
 
 def _serve_reloading(settings: Settings, options: Mapping[str, Any]) -> None:
