@@ -115,7 +115,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             serve_tokens(settings.auth, keys) as tokens,
             _open_caches(settings) as caches,
             open_limiter(settings) as limiter,
-            recording(Ledger(keys.store.database)) as usage,
+            recording(Ledger(keys.store.database), settings.state.usage_flush_s) as usage,
         ):
             observer = Observers(log.observer, usage)
             holder = CatalogHolder(Catalog(settings.default_model))

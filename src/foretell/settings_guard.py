@@ -105,6 +105,13 @@ class State(Group):
         description="What the digests of keys are made with, the same on every host that shares `state.url`; else each "
         "state folder has its own.",
     )
+    usage_flush_s: float = Field(
+        default=10.0,
+        ge=0.1,
+        le=30.0,
+        description="Seconds between two writes of what callers used: a server that is killed loses what it had not "
+        "written. A clean stop writes all of it.",
+    )
 
     @field_validator("url")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -66,7 +67,8 @@ class Issuer(Group):
         default=None,
         min_length=1,
         max_length=256,
-        description="The claim with the models that may be used; a token without it may use none. Without this: all.",
+        description="The claim with the models that may be used; a token without it may use none. Without this: all. "
+        "Not together with scopes that give `admin`, which reaches all models.",
     )
     required: dict[str, str | int | bool | tuple[str, ...]] = Field(
         default_factory=dict, description="Further claims with the value, or one of the values, that each must have."
@@ -122,6 +124,11 @@ class Issuer(Group):
             raise ValueError(f"must have a secret of {SECRET_BYTES} bytes or more")
         if not self.shared and self.jwks_url is None and not self.issuer.startswith(("https://", "http://")):
             raise ValueError("needs jwks_url, for an issuer that is no URL cannot be asked for its keys")
+        if self.models_claim is not None and "admin" in {
+            *self.grants,
+            *chain.from_iterable((self.scopes or {}).values()),
+        }:
+            raise ValueError("gives admin, which reaches all models, besides models_claim: leave out one of them")
         for url in (self.jwks_url, self.token_url, None if self.shared or self.jwks_url else self.issuer):
             if url is not None and not may_ask(url, allow_http=self.allow_http):
                 raise ValueError("must be asked over https://, or by http:// on this machine; allow_http lifts that")

@@ -93,6 +93,12 @@ class Serving:
             raise AssertionError(f"it did not stop:\n{self.text[-4000:]}") from None
 
 
+def children(server: Serving) -> list[int]:
+    """The process ids of the workers."""
+    found = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
+    return [int(pid) for pid in found.split()]
+
+
 def probe(port: int, path: str) -> int | None:
     """The status of a GET, None where nobody answers."""
     try:

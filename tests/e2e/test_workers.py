@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.client import Client, message
 from tests.e2e.load import FLOWER, Load
 from tests.e2e.models import Repository
-from tests.e2e.process import Serving, serving, until
+from tests.e2e.process import Serving, children, serving, until
 from tests.wire import Wire
 
 
@@ -34,12 +34,6 @@ def two(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
         until(lambda: len(children(server)) == 2, "two workers")
         until(lambda: len(answering(server)) == 2, "both answer")
         yield server
-
-
-def children(server: Serving) -> list[int]:
-    """The process ids of the workers."""
-    found = Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text()
-    return [int(pid) for pid in found.split()]
 
 
 def answering(server: Serving) -> set[int]:

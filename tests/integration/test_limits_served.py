@@ -1,48 +1,29 @@
-"""Limits on real servers: over the workers of one, over several with a Redis, and without it; and the ledger."""
+"""Limits on real servers: over the workers of one, over several with a Redis, and without it."""
 
 from __future__ import annotations
 
 import json
-import signal
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from foretell.core.access.grant import Grant
-from foretell.core.access.rates import Rate
-from foretell.security.audit import Author
-from foretell.security.keys.opening import open_keys
 from tests.e2e.process import Serving, serving, until
+from tests.limited import SINGLE, batch, flood, iris, make_key, status
 from tests.redis_server import redis_server
 from tests.report import Report
 from tests.wire import Wire, post
 
-SINGLE = json.dumps({"features": [5.1, 3.5, 1.4, 0.2]}).encode()
 FULL = pytest.mark.torture, pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import foretell
-    from tests.zoo import specimen
-
-    models = tmp_path_factory.mktemp("models")
-    found = specimen("sklearn-iris-named")
-    foretell.package(found.estimator, models / "iris" / "v1", example=found.X, class_names=["a", "b", "c"])
-    return models
-
-
-def make_key(folder: Path, name: str, *rates: str) -> str:
-    with open_keys(folder / "state") as store:
-        grant = Grant(name, name, frozenset({"predict"}), rates=tuple(map(Rate.parse, rates)))
-        return store.create(grant, Author("tests"))[1]
+    return iris(tmp_path_factory.mktemp("models"))
 
 
 def share_keys(one: Path, other: Path) -> None:
@@ -56,26 +37,6 @@ def share_keys(one: Path, other: Path) -> None:
     for name in ("pepper",):
         (other / "state" / name).write_text((one / "state" / name).read_text())
         (other / "state" / name).chmod(0o600)
-
-
-def flood(servers: list[Serving], key: str, requests: int, connections: int = 8) -> dict[int, int]:
-    """How often which status was answered to so many requests, over connections to all of the servers."""
-
-    def send(number: int) -> dict[int, int]:
-        counts: dict[int, int] = {}
-        with Wire(servers[number % len(servers)].port, wait_s=60) as wire:
-            for _ in range(requests // connections):
-                wire.send(post("/api/v1/predict", SINGLE, f"Authorization: Bearer {key}"))
-                status = wire.answer().status
-                counts[status] = counts.get(status, 0) + 1
-        return counts
-
-    total: dict[int, int] = {}
-    with ThreadPoolExecutor(connections) as pool:
-        for counts in pool.map(send, range(connections)):
-            for status, count in counts.items():
-                total[status] = total.get(status, 0) + count
-    return total
 
 
 @pytest.mark.parametrize(
@@ -197,35 +158,6 @@ def test_who_floods_takes_nothing_from_others(
     assert not judged or beside[p99] <= 2 * alone[p99]
 
 
-@pytest.fixture
-def used(repository: Path, tmp_path: Path) -> Iterator[tuple[Serving, str]]:
-    key = make_key(tmp_path, "partner-x")
-    with serving(repository, tmp_path, workers=2) as server:
-        yield server, key
-
-
-def amounts(server: Serving) -> dict[str, int]:
-    with sqlite3.connect(f"file:{server.log.parent / 'state' / 'foretell.db'}?mode=ro", uri=True) as database:
-        found = database.execute("SELECT unit, sum(amount) FROM usage WHERE principal = 'key:partner-x' GROUP BY unit")
-        return dict(found.fetchall())
-
-
-def batch(server: Serving, key: str, rows: int) -> int:
-    body = json.dumps({"features": [[5.1, 3.5, 1.4, 0.2]] * rows}).encode()
-    with Wire(server.port) as wire:
-        wire.send(post("/api/v1/predict/batch", body, f"Authorization: Bearer {key}"))
-        return wire.answer().status
-
-
-def test_a_clean_stop_loses_no_usage(used: tuple[Serving, str]) -> None:
-    server, key = used
-    assert flood([server], key, 200) == {200: 200}
-    assert batch(server, key, 40) == 200
-    assert batch(server, "wrong", 40) == 401
-    assert server.stop(signal.SIGTERM) == 0
-    assert amounts(server) == {"requests": 201, "rows": 240}
-
-
 def test_rows_beyond_the_limit_are_refused_kindly(repository: Path, tmp_path: Path) -> None:
     key = make_key(tmp_path, "partner-x", "100 rows/h")
     with serving(repository, tmp_path) as server:
@@ -239,12 +171,6 @@ def test_rows_beyond_the_limit_are_refused_kindly(repository: Path, tmp_path: Pa
     assert said["code"] == "rate_too_small"
     assert "this request alone has 101: it can never pass" in said["detail"]
     assert "retry-after" not in answer.headers
-
-
-def status(server: Serving, *headers: str) -> int:
-    with Wire(server.port) as wire:
-        wire.send(post("/api/v1/predict", SINGLE, *headers))
-        return wire.answer().status
 
 
 MINE, OTHER, NEAR = (f"X-Forwarded-For: {address}" for address in ("203.0.113.7", "2001:db8::1", "2001:db8::2"))
@@ -270,6 +196,10 @@ def test_who_guesses_is_refused_and_known_keys_pass(repository: Path, tmp_path: 
         assert [status(server, MINE, wrong) for _ in range(7)] == [401] * 5 + [429] * 2
         assert status(server, OTHER, wrong) == 401
         assert [status(server, MINE, f"Authorization: Bearer {key}") for _ in range(12)] == [200] * 12
+        for number in range(200):  # each from a network of its own, and the right one comes from there, too
+            of = f"X-Forwarded-For: 2001:db8:{number:x}::1"
+            assert (status(server, of, wrong), status(server, of, f"Authorization: Bearer {key}")) == (401, 200)
+        assert status(server, MINE, wrong) == 429, "who guessed is not forgotten for their sake"
 
 
 def test_an_address_that_nobody_vouches_for_is_not_believed(repository: Path, tmp_path: Path) -> None:

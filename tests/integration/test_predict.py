@@ -12,16 +12,21 @@ import pytest
 from typer.testing import CliRunner
 
 from foretell.cli.main import cli
+from foretell.core.access.principal import Principal
 from foretell.errors import BodyTooLarge, ForetellError, OperatorError, RequestError
 from foretell.security.tls.context import FollowingContext
+from foretell.security.tls.files import TlsFiles
 from foretell.security.tls.self_signed import make
+from foretell.settings_reading import API_KEY
+from tests.certificates import Issuer
+from tests.gates import Keys, gate
 from tests.serving import Running, Sum, running
 
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    for name in ("MODEL_PATH", "HOST", "PORT", "FORETELL_MODELS"):
+    for name in ("MODEL_PATH", "HOST", "PORT", "FORETELL_MODELS", API_KEY):
         monkeypatch.delenv(name, raising=False)
     return tmp_path
 
@@ -83,6 +88,40 @@ def test_the_settings_of_a_self_signed_server_are_enough_to_ask_it(
         monkeypatch.setenv("FORETELL_TLS__SELF_SIGNED", "false")
         with pytest.raises(OperatorError, match="does not answer"):
             predict("sum", "--data", data, "--url", f"https://127.0.0.1:{encrypted.port}")
+
+
+def test_a_closed_server_is_shown_a_key_by_file_or_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = Keys({"ft_right": Principal("key:a", "key", "a", frozenset({"predict"}))})
+    data = rows(folder, "x,y\n1,2\n")
+    (folder / "key").write_text("ft_right\n")
+    with running(gate=gate(keys, closed=True)) as closed:
+        with pytest.raises(RequestError, match="carries none") as caught:
+            predict("sum", "--data", data, *url(closed))
+        assert "--key-file" in str(caught.value.hint)
+        assert predict("sum", "--data", data, *url(closed), "--key-file", "key").endswith("12.0\n")
+        monkeypatch.setenv(API_KEY, "ft_right")
+        assert predict("sum", "--data", data, *url(closed)).endswith("12.0\n")
+        monkeypatch.setenv(API_KEY, "ft_wrong")
+        with pytest.raises(RequestError) as caught:
+            predict("sum", "--data", data, *url(closed))
+        assert API_KEY in str(caught.value.hint) and "ft_wrong" not in str(caught.value.hint) + caught.value.detail
+    with pytest.raises(OperatorError, match="plain http"):
+        predict("sum", "--data", data, "--url", "http://10.255.255.1:8000")
+    with pytest.raises(OperatorError, match="are for a server"):
+        predict("sum", "--data", data, "--local", "--key-file", "key")
+
+
+def test_a_server_that_asks_for_certificates_is_shown_one(folder: Path) -> None:
+    issuer = Issuer.make()
+    ca, _ = issuer.write(folder / "authority", "ca")
+    files = TlsFiles(*issuer.server(["127.0.0.1"]).write(folder / "tls"), ca)
+    cert, key = issuer.client("batch").write(folder / "caller")
+    data = rows(folder, "x,y\n1,2\n")
+    with running(tls=FollowingContext(files)) as server:
+        asked = ["sum", "--data", data, "--url", f"https://127.0.0.1:{server.port}", "--ca", str(ca)]
+        assert predict(*asked, "--cert", str(cert), "--cert-key", str(key)).endswith("12.0\n")
+        with pytest.raises(OperatorError, match="does not answer"):
+            predict(*asked)
 
 
 @pytest.mark.parametrize("form", ["127.0.0.1:{}", "http://127.0.0.1:{}/", "http://127.0.0.1:{}/api/v1"])

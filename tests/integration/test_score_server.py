@@ -281,6 +281,24 @@ def test_a_certificate_that_is_not_trusted_says_why_and_gets_nothing(
     assert encrypted.observer.every == [] or all(o.status != 401 for o in encrypted.observer.every)
 
 
+@pytest.mark.parametrize("together", [True, False], ids=["one file", "two files"])
+def test_a_server_that_asks_for_certificates_is_shown_one(
+    issuer: Issuer, folder: Path, ca: str, tmp_path_factory: pytest.TempPathFactory, together: bool
+) -> None:
+    files = TlsFiles(*issuer.server(["127.0.0.1"]).write(tmp_path_factory.mktemp("tls")), Path(ca))
+    cert, key = issuer.client("batch").write(folder / "caller")
+    shown = ["--cert", str(cert), "--cert-key", str(key)]
+    if together:
+        cert.write_bytes(cert.read_bytes() + key.read_bytes())
+        shown = shown[:2]
+    write(folder / "in.csv", rows=3, bad=None)
+    with running(tls=FollowingContext(files)) as server:
+        score("in.csv", "out.csv", *at(server, "https"), "--ca", ca, *shown)
+        with pytest.raises(ScoringFailed, match="does not answer"):
+            score("in.csv", "again.csv", *at(server, "https"), "--ca", ca)
+    assert len(read(folder / "out.csv")) == 3
+
+
 def test_http_and_https_are_not_taken_for_each_other(
     encrypted: Running, server: Running, folder: Path, ca: str
 ) -> None:
@@ -290,7 +308,7 @@ def test_http_and_https_are_not_taken_for_each_other(
         with pytest.raises(ScoringFailed, match="does not answer") as caught:
             score("in.csv", "out.csv", *at(place, scheme), *more)
         assert "mind http and https" in str(caught.value.hint) and caught.value.exit_code == 69
-    with pytest.raises(OperatorError, match="--ca is for"):
+    with pytest.raises(OperatorError, match="--ca and --cert are for"):
         score("in.csv", "out.csv", *at(server), "--ca", ca)
     with pytest.raises(OperatorError, match="are for a server"):
         score("in.csv", "out.csv", "--key-file", ca)

@@ -21,6 +21,7 @@ from foretell.security.openness import stranger
 from foretell.security.unlimited import Unlimited
 from foretell.security.usage.ledger import Ledger, Line, day_of
 from tests.asgi import Api, Shop, problem, ready, serving
+from tests.usage import batch
 
 USAGE = "/api/v1/admin/usage"
 TODAY = int(time.time() / 86_400)
@@ -30,8 +31,12 @@ TODAY = int(time.time() / 86_400)
 def keys(tmp_path: Path) -> Iterator[Keys]:
     with serve_keys(tmp_path / "state") as opened:
         ledger = Ledger(opened.store.database)
-        ledger.add({Line(TODAY, "key:partner-x", "acme", "iris"): [3, 30], Line(TODAY, "key:y", "y", "iris"): [1, 1]})
-        ledger.add({Line(TODAY - 1, "key:partner-x", "acme", "=1+1"): [2, 2], Line(20_000, "key:y", "y", ""): [9, 0]})
+        ledger.add(
+            batch({Line(TODAY, "key:partner-x", "acme", "iris"): [3, 30], Line(TODAY, "key:y", "y", "iris"): [1, 1]})
+        )
+        ledger.add(
+            batch({Line(TODAY - 1, "key:partner-x", "acme", "=1+1"): [2, 2], Line(20_000, "key:y", "y", ""): [9, 0]})
+        )
         yield opened
 
 

@@ -131,6 +131,13 @@ def test_models_are_those_of_the_claim_and_none_without_it() -> None:
     assert bearer(named).models == frozenset()
 
 
+def test_whoever_may_use_some_models_alone_is_no_admin() -> None:
+    named = rules(models_claim="models", scopes={"ops": frozenset({"admin", "predict"})})
+    for models in (["iris"], None):
+        assert bearer(named, models=models, scope="ops").scopes == {"predict"}
+    assert bearer(rules(scopes=named.scopes), scope="ops").has("admin")
+
+
 def test_further_claims_must_have_their_values() -> None:
     wanted = rules(required={"azp": ("a", "b"), "verified": True, "groups": "ml", "level": 2})
     good = {"azp": "b", "verified": True, "groups": ["x", "ml"], "level": 2}

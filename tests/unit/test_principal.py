@@ -34,7 +34,11 @@ def key(*scopes: Scope, models: frozenset[str] | None = None) -> Principal:
         (key("admin"), Action("models:write", "iris"), Decision(True, "scope")),
         (key("predict", models=frozenset({"iris"})), Action("predict", "churn"), Decision(False, "model_not_allowed")),
         (key("predict", models=frozenset({"iris"})), Action("predict", "iris"), Decision(True, "scope")),
-        (key("admin", models=frozenset()), Action("predict", "iris"), Decision(False, "model_not_allowed")),
+        (key("predict", models=frozenset()), Action("predict", "iris"), Decision(False, "model_not_allowed")),
+        (key("admin", models=frozenset({"iris"})), Action("admin"), Decision(False, "scope_missing")),
+        (key("admin", models=frozenset({"iris"})), Action("predict", "iris"), Decision(False, "scope_missing")),
+        (key("admin", models=frozenset({"iris"})), Action("known"), Decision(False, "scope_missing")),
+        (key("admin", "predict", models=frozenset({"iris"})), Action("predict", "iris"), Decision(True, "scope")),
         (key("predict", models=frozenset({"iris"})), Action("predict"), Decision(True, "scope")),
     ],
 )

@@ -2,78 +2,26 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 
+from foretell.cli.calling import Key
 from foretell.cli.predicting.place import server_url
 from foretell.cli.scoring import remote
 from foretell.cli.scoring.exchange import Reply
 from foretell.cli.scoring.local import ScoringFailed
 from foretell.cli.scoring.remote import LONGEST_WAIT_S, Busy, Remote, patiently
-from foretell.cli.scoring.server import MAX_KEY_BYTES, Key, Server, find_key, open_server, trusting
-from foretell.errors import OperatorError, PathMissing
+from foretell.cli.scoring.server import Server, open_server
+from foretell.errors import OperatorError
 from foretell.settings import Settings
-from foretell.settings_reading import API_KEY
-from tests.certificates import Issuer
 
 KEY = Key("ft_secret", "key.txt")
 
 
 def reply(status: int, headers: dict[str, str] | None = None, **problem: Any) -> Reply:
     return Reply(status, headers or {}, orjson.dumps(problem) if problem else b"<html>")
-
-
-# -- keys --------------------------------------------------------------------------------------------------------------
-
-
-def test_a_key_comes_from_its_file_else_from_the_environment(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("  ft_file\n")
-    assert find_key(None, {}) is None
-    assert find_key(None, {API_KEY: " "}) is None
-    assert find_key(None, {API_KEY: "ft_env\n"}) == Key("ft_env", API_KEY)
-    assert find_key(tmp_path / "key", {API_KEY: "ft_env"}) == Key("ft_file", str(tmp_path / "key"))
-
-
-@pytest.mark.parametrize("content", [b"", b"\n", b"two words", b"line\r\nX-Evil: 1", "schlüssel".encode(), b"\xff"])
-def test_what_is_no_key_is_not_sent(tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "key").write_bytes(content)
-    with pytest.raises(OperatorError, match="holds no key"):
-        find_key(tmp_path / "key", {})
-
-
-def test_a_key_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
-    with pytest.raises(PathMissing):
-        find_key(tmp_path / "nowhere", {})
-    with pytest.raises(OperatorError, match="cannot be read"):
-        find_key(tmp_path, {})
-    (tmp_path / "large").write_bytes(b"x" * (MAX_KEY_BYTES + 1))
-    with pytest.raises(OperatorError, match="too large"):
-        find_key(tmp_path / "large", {})
-
-
-def test_a_key_is_never_shown() -> None:
-    assert "ft_secret" not in repr(Server("http://127.0.0.1", KEY))
-
-
-@pytest.mark.parametrize("url", ["http://example.com/api/v1", "http://10.0.0.7:8000", "http://0.0.0.0", "http://[::2]"])
-def test_a_key_goes_over_plain_http_to_another_machine_by_consent_alone(url: str) -> None:
-    with pytest.raises(OperatorError, match="plain http") as caught:
-        open_server(url, None, key=KEY)
-    assert "--insecure-key" in str(caught.value.hint)
-    with pytest.raises(OperatorError) as caught:
-        open_server(url, None, key=Key("ft_secret", API_KEY))
-    assert f"unset {API_KEY}" in str(caught.value.hint)
-    assert open_server(url, None, key=KEY, insecure_key=True).key == KEY
-    assert open_server(url, None, key=None).key is None
-
-
-@pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost", "http://[::1]:80", "https://example.com"])
-def test_a_key_goes_to_this_machine_and_over_tls(url: str) -> None:
-    assert open_server(url, None, key=KEY).key == KEY
 
 
 # -- addresses ---------------------------------------------------------------------------------------------------------
@@ -88,7 +36,7 @@ def test_a_key_goes_to_this_machine_and_over_tls(url: str) -> None:
     ],
 )
 def test_an_address_is_plain_ascii(url: str, plain: str) -> None:
-    assert open_server(url, None, key=None).url == plain
+    assert open_server(url, None, None).url == plain
 
 
 @pytest.mark.parametrize("url", ["http://a:99999", "http://a:b", "http://[::1", "http://", "ftp://a", "http://a:0"])
@@ -102,7 +50,7 @@ def test_an_address_holds_no_credentials_and_does_not_repeat_them() -> None:
         server_url(Settings(), "https://me:hunter2@example.com")
     assert "hunter2" not in caught.value.detail
     with pytest.raises(OperatorError, match="no address"):
-        open_server(f"http://{'a' * 64}.example", None, key=None)
+        open_server(f"http://{'a' * 64}.example", None, None)
 
 
 def test_a_model_is_one_segment_of_the_path() -> None:
@@ -116,21 +64,6 @@ def test_a_signature_in_unknown_words_is_no_traceback() -> None:
     for described in descriptions:
         with pytest.raises(OperatorError, match="words unknown here"):
             Remote(Server("http://h"), "m", "v1", "d", described).signature()
-
-
-# -- authorities -------------------------------------------------------------------------------------------------------
-
-
-def test_a_file_of_authorities_is_believed_alone_or_told_to_be_none(tmp_path: Path) -> None:
-    ca, _ = Issuer.make().write(tmp_path, "ca")
-    assert len(trusting(ca).get_ca_certs()) == 1
-    (tmp_path / "none.pem").write_text("hello")
-    with pytest.raises(OperatorError, match="holds no certificate"):
-        trusting(tmp_path / "none.pem")
-    with pytest.raises(PathMissing):
-        trusting(tmp_path / "nowhere.pem")
-    with pytest.raises(OperatorError):
-        trusting(tmp_path)
 
 
 # -- refusals ----------------------------------------------------------------------------------------------------------
@@ -205,8 +138,3 @@ def test_patience_has_an_end() -> None:
     assert patiently(busy(1, f"{LONGEST_WAIT_S:g}"), waits) == "answered"
     with pytest.raises(ScoringFailed):
         patiently(busy(9), Waits(most=2))
-
-
-def test_the_key_is_no_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    Settings.load(environ={API_KEY: "ft_secret"})
-    assert "ft_secret" not in str(Settings.load(environ={**os.environ, API_KEY: "ft_secret"}).export())

@@ -57,6 +57,8 @@ FAULTS: dict[str, tuple[dict[str, Any], str]] = {
     "no address at all": (ISSUER | {"issuer": "billing"}, "jwks_url"),
     "an unknown scope": (ISSUER | {"grants": ["everything"]}, "grants"),
     "an unknown scope in the mapping": (ISSUER | {"scopes": {"a": ["b"]}}, "scopes.a"),
+    "an admin of some models": (ISSUER | {"models_claim": "m", "grants": ["admin"]}, "leave out one"),
+    "a mapping to an admin of some models": (ISSUER | {"models_claim": "m", "scopes": {"a": "admin"}}, "leave out one"),
     "a mapping that is none": (ISSUER | {"scopes": "predict"}, "scopes"),
     "no rate": (ISSUER | {"rates": ["often"]}, "rate"),
     "a claim that must be nothing": (ISSUER | {"required": {"a": ""}}, "value for every claim"),

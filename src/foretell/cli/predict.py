@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from foretell.cli.calling import Calling, CaOption, CertKeyOption, CertOption, InsecureKeyOption, KeyFileOption
 from foretell.cli.predicting import doors
 from foretell.cli.predicting.answers import CsvOutput, JsonOutput, Output, TableOutput
 from foretell.cli.predicting.doors import Door, Wanted
@@ -43,16 +44,24 @@ def predict(
     probabilities: Annotated[bool, typer.Option("--probabilities", help="Also every class's probability.")] = False,
     drop: Annotated[list[str] | None, typer.Option(help="A column to leave out, such as the target.")] = None,
     header: Annotated[bool, typer.Option(help="Whether CSV has a header line.")] = True,
+    ca: CaOption = None,
+    cert: CertOption = None,
+    cert_key: CertKeyOption = None,
+    key_file: KeyFileOption = None,
+    insecure_key: InsecureKeyOption = False,
     output: Annotated[Form | None, typer.Option(help="Default: table on a terminal, else csv.")] = None,
 ) -> None:
     """Predict the rows of a file, by a running server or straight from a folder."""
     settings = Settings.load({"models": models})
+    calling = Calling(ca, cert, cert_key, key_file, insecure_key)
     if local:
+        calling.none("leave out --local to call one")
         settings, name = local_place(settings, model)
         door: AbstractContextManager[Door] = doors.local(settings)
     else:
         address = server_url(settings, url)
-        door, name = doors.remote(address, trust(settings, address)), model
+        believed = calling.trust(trust(settings, address))
+        door, name = doors.remote(address, believed, calling.key(address)), model
     shown = _output(output)
     wanted = Wanted(name, version, top_k, probabilities, shown.accept)
     slices = read(data, settings.limits.max_batch_rows, header=header, drop=drop or ())

@@ -14,12 +14,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from foretell.cli.calling import Calling, CaOption, CertKeyOption, CertOption, InsecureKeyOption, KeyFileOption
 from foretell.cli.predicting.place import local_place, server_url, trust
 from foretell.cli.report import printable
 from foretell.cli.scoring.run import Ended, Told, Wanted, run
-from foretell.cli.scoring.server import find_key, open_server, trusting
+from foretell.cli.scoring.server import open_server
 from foretell.cli.scoring.work import Done
-from foretell.errors import OperatorError
 from foretell.settings import Settings
 
 EX_FAULTY = 3
@@ -47,16 +47,11 @@ def score(
     version: Annotated[str | None, typer.Option(help="The version. Default: the newest.")] = None,
     models: Annotated[Path | None, typer.Option(help="Where models are. Default: FORETELL_MODELS.")] = None,
     server: Annotated[str | None, typer.Option(help="A running server that answers instead of this machine.")] = None,
-    ca: Annotated[
-        Path | None,
-        typer.Option("--ca", help="PEM file of who signed the server's certificate. Default: the system's."),
-    ] = None,
-    key_file: Annotated[
-        Path | None, typer.Option(help="File with the server's API key. Default: FORETELL_API_KEY.")
-    ] = None,
-    insecure_key: Annotated[
-        bool, typer.Option("--insecure-key", help="Send the key over plain http to another machine all the same.")
-    ] = False,
+    ca: CaOption = None,
+    cert: CertOption = None,
+    cert_key: CertKeyOption = None,
+    key_file: KeyFileOption = None,
+    insecure_key: InsecureKeyOption = False,
     processes: Annotated[int | None, typer.Option(min=1, help="How many at once. Default: one for each core.")] = None,
     header: Annotated[bool, typer.Option(help="Whether CSV has a header line.")] = True,
     on_error: Annotated[
@@ -80,18 +75,15 @@ def score(
     foretell score rows.parquet scored.parquet --model iris --server https://models.example.com --key-file key.txt
     """
     settings, name = Settings.load({"models": models}), model
-    place = None
+    place, calling = None, Calling(ca, cert, cert_key, key_file, insecure_key)
     if server is not None:
-        key = find_key(key_file, os.environ)
         address = server_url(settings, server)
-        if ca is not None and not address.startswith("https:"):
-            raise OperatorError("--ca is for servers with TLS, and this is none.", hint="--server https://...")
-        believed = trust(settings, address) if ca is None else trusting(ca)
-        place = open_server(address, believed, key=key, insecure_key=insecure_key)
-    elif ca is not None or key_file is not None or insecure_key:
-        raise OperatorError("--ca, --key-file and --insecure-key are for a server.", hint="--server URL names one")
-    elif model is not None:
-        settings, name = local_place(settings, model)
+        believed = calling.trust(trust(settings, address))
+        place = open_server(address, believed, calling.key(address))
+    else:
+        calling.none("--server URL names one")
+        if model is not None:
+            settings, name = local_place(settings, model)
     wanted = Wanted(
         source=source,
         target=target,

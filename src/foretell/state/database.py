@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 FILE = "foretell.db"
 BUSY_S = 10.0
 Row = tuple[Any, ...]
+Statement = tuple[str, Mapping[str, Any]]
+"""Portable text, and the values of its parameters."""
 
 
 class Database(Protocol):
@@ -38,10 +40,11 @@ class Database(Protocol):
         """The rows of one SELECT, whose parameters stand in it as ``:name``."""
         ...
 
-    def run(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def run(self, sql: str, rows: Sequence[Mapping[str, Any]], once: Statement | None = None) -> None:
         """Runs one statement with the values of each of the rows, in one transaction. Loads no SQLAlchemy of its own.
 
-        Portable text as in ``read``, for what is written so often that a server would always have it in memory.
+        Portable text as in ``read``, for what is written so often that a server would always have it in memory. Where
+        ``once``, which is run first, changes nothing, nothing is changed at all.
         """
         ...
 
@@ -86,9 +89,11 @@ class SqliteDatabase:
                 self._reading.execute("PRAGMA query_only = 1")
             return self._reading.execute(sql, values).fetchall()
 
-    def run(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def run(self, sql: str, rows: Sequence[Mapping[str, Any]], once: Statement | None = None) -> None:
         with self._translated(), contextlib.closing(self._connect(self.path)) as connection:
             connection.execute("BEGIN IMMEDIATE")
+            if once is not None and not connection.execute(*once).rowcount:
+                return
             connection.executemany(sql, rows)
             connection.execute("COMMIT")  # where that is not reached, closing undoes it
 

@@ -14,6 +14,8 @@ from foretell.state.translation import postgres_fault
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
+    from foretell.state.database import Statement
+
 CONNECT_S = 5
 STATEMENT_S = 10
 _LOCK = 0x666F7265  # any number, but always the same
@@ -41,10 +43,12 @@ class PostgresDatabase:
         with self._translated(), self._engine().connect() as connection:
             return [tuple(row) for row in connection.execute(text(sql), values)]
 
-    def run(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def run(self, sql: str, rows: Sequence[Mapping[str, Any]], once: Statement | None = None) -> None:
         from sqlalchemy import text
 
         with self.write() as connection:
+            if once is not None and not connection.execute(text(once[0]), dict(once[1])).rowcount:
+                return
             connection.execute(text(sql), [dict(row) for row in rows])
 
     @contextlib.contextmanager

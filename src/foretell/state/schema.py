@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
     from sqlalchemy import Connection
 
-HEAD = "0002"
+HEAD = "0003"
 """The last step. A database that is there already needs no Alembic, which takes its time to import."""
 
 STEPS = Path(__file__).parent / "migrations"

@@ -5,7 +5,7 @@ CREATE TABLE alembic_version (
 	version_num VARCHAR(32) NOT NULL,
 	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
 );
-INSERT INTO "alembic_version" VALUES('0002');
+INSERT INTO "alembic_version" VALUES('0003');
 CREATE TABLE audit (
 	id INTEGER NOT NULL,
 	at_s FLOAT NOT NULL,
@@ -52,6 +52,12 @@ CREATE TABLE usage (
 	unit VARCHAR(16) NOT NULL,
 	amount BIGINT NOT NULL,
 	PRIMARY KEY (day, principal, tenant, model, unit)
+);
+CREATE TABLE usage_writers (
+	writer VARCHAR(32) NOT NULL,
+	written BIGINT NOT NULL,
+	day VARCHAR(10) NOT NULL,
+	PRIMARY KEY (writer)
 );
 CREATE UNIQUE INDEX keys_one_current ON keys (name) WHERE current = 1;
 CREATE INDEX keys_by_revision ON keys (revision);

@@ -68,3 +68,12 @@ USAGE = Table(
     Column("unit", String(16), primary_key=True),
     Column("amount", BigInteger, nullable=False),
 )
+
+# Who adds to ``usage``, a worker from its start to its end: the number of the last batch that it has added, and when.
+USAGE_WRITERS = Table(
+    "usage_writers",
+    METADATA,
+    Column("writer", String(32), primary_key=True),
+    Column("written", BigInteger, nullable=False),
+    Column("day", String(10), nullable=False),
+)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from foretell.cli.calling import Key, refused_hint
 from foretell.cli.predicting.rows import Slice
 from foretell.errors import BodyTooLarge, MalformedRequest, OperatorError, RequestError
 from foretell.settings import Settings
@@ -45,23 +46,25 @@ class Door(Protocol):
 
 
 @contextmanager
-def remote(url: str, trust: ssl.SSLContext | None = None) -> Iterator[Door]:
+def remote(url: str, trust: ssl.SSLContext | None = None, key: Key | None = None) -> Iterator[Door]:
     """A running server; ``url`` includes the prefix, ``trust`` says whose certificates are believed."""
     import httpx2
 
     verify = True if trust is None else trust
     with httpx2.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=verify) as client:
-        yield _Remote(client, url.rstrip("/"))
+        yield _Remote(client, url.rstrip("/"), key)
 
 
 class _Remote:
-    def __init__(self, client: Any, url: str) -> None:
+    def __init__(self, client: Any, url: str, key: Key | None) -> None:
         self._client = client
         self._url = url
+        self._key = key
 
     def predict(self, rows: Slice, wanted: Wanted) -> bytes:
         import httpx2
 
+        key = {} if self._key is None else self._key.headers
         path = "" if wanted.model is None else f"/models/{wanted.model}"
         path += "" if wanted.version is None else f"/versions/{wanted.version}"
         parameters: dict[str, Any] = {}
@@ -74,7 +77,7 @@ class _Remote:
                 f"{self._url}{path}/predict/batch",
                 params=parameters,
                 content=rows.body(),
-                headers={"content-type": rows.media_type, "accept": wanted.accept},
+                headers={"content-type": rows.media_type, "accept": wanted.accept, **key},
             )
         except httpx2.TransportError as error:
             raise OperatorError(
@@ -83,10 +86,11 @@ class _Remote:
             ) from error
         if answer.status_code == 200:
             return bytes(answer.content)
-        raise _refusal(answer.status_code, answer.content, rows)
+        raise _refusal(answer.status_code, answer.content, rows, refused_hint(self._key))
 
 
-def _refusal(status: int, body: bytes, rows: Slice) -> RequestError:
+def _refusal(status: int, body: bytes, rows: Slice, unknown_hint: str) -> RequestError:
+    """What an answer that is no success comes to; ``unknown_hint`` is for a caller whom the server does not know."""
     try:
         problem = json.loads(body)
         detail, code, errors = problem["detail"], problem.get("code"), problem.get("errors", [])
@@ -95,7 +99,7 @@ def _refusal(status: int, body: bytes, rows: Slice) -> RequestError:
     if status == 413 or code == "too_many_rows":
         return BodyTooLarge(detail)
     text = _told(detail, errors, problem.get("errors_total", len(errors)), rows)
-    return RequestError(text, hint=problem.get("hint"))
+    return RequestError(text, hint=unknown_hint if status == 401 else problem.get("hint"))
 
 
 def _told(detail: str, errors: Sequence[Mapping[str, Any]], total: int, rows: Slice) -> str:

@@ -18,7 +18,8 @@ class Principal:
     id          names the principal in logs, usage and audit: ``key:partner-x``, ``token:https://issuer|subject``,
                 ``certificate:CN``, ``anonymous``; never the secret, and stable over rotations
     tenant      whose data it is: callers of one tenant may see each other's cached answers and jobs, others never
-    scopes      what it may do; ``admin`` includes all
+    scopes      what it may do; ``admin`` includes all, and is left out where there is a list of models: whoever may
+                make keys could make one without a list
     models      the models it may use and see; None: all
     rates       what it may use up, each counted for this principal alone
     expires_s   seconds since the epoch after which it is no longer valid; None: never
@@ -34,8 +35,9 @@ class Principal:
     _granted: frozenset[Scope] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        granted = frozenset(SCOPES) if ADMIN in self.scopes else self.scopes
-        object.__setattr__(self, "_granted", granted)
+        if self.models is not None:
+            object.__setattr__(self, "scopes", self.scopes - {ADMIN})
+        object.__setattr__(self, "_granted", frozenset(SCOPES) if ADMIN in self.scopes else self.scopes)
 
     def has(self, scope: Scope) -> bool:
         """Whether ``scope`` is among those granted, or included in one."""

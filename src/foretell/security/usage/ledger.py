@@ -16,6 +16,13 @@ _ADD = (
     " VALUES (:day, :principal, :tenant, :model, :unit, :amount)"
     " ON CONFLICT (day, principal, tenant, model, unit) DO UPDATE SET amount = usage.amount + excluded.amount"
 )
+_WRITTEN = (
+    "INSERT INTO usage_writers (writer, written, day) VALUES (:writer, :number, :day)"
+    " ON CONFLICT (writer) DO UPDATE SET written = excluded.written, day = excluded.day"
+    " WHERE usage_writers.written < excluded.written"
+)
+_FORGET = "DELETE FROM usage_writers WHERE day < :before"
+_REMEMBERED_DAYS = 60
 _READ = (
     "SELECT day, principal, tenant, model, unit, amount FROM usage"
     " WHERE day >= :since AND day <= :until"
@@ -36,6 +43,19 @@ class Line(NamedTuple):
 
 Counted = Mapping[Line, Sequence[int]]
 """Amounts in the order of ``UNITS``."""
+
+
+class Batch(NamedTuple):
+    """What is added in one go. ``writer`` counts its batches by ``number``, from 1, one after the other; ``day`` is the
+    one on which this was made.
+
+    Whoever does not hear whether a batch was added adds the same one again: it counts once.
+    """
+
+    writer: str
+    number: int
+    day: int
+    counted: Counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +81,8 @@ class Ledger:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, counted: Counted) -> None:
-        """Adds everything, or nothing."""
+    def add(self, batch: Batch) -> None:
+        """Adds everything, or nothing; nothing where it was added before."""
         rows = [
             {
                 "day": day_text(line.day),
@@ -73,12 +93,15 @@ class Ledger:
                 "amount": amount,
             }
             # in one order, so that no two workers wait for each other
-            for line, amounts in sorted(counted.items())
+            for line, amounts in sorted(batch.counted.items())
             for unit, amount in zip(UNITS, amounts, strict=True)
             if amount
         ]
+        if batch.number == 1:  # others may have been killed, long ago
+            self._database.run(_FORGET, [{"before": day_text(batch.day - _REMEMBERED_DAYS)}])
         if rows:
-            self._database.run(_ADD, rows)
+            written = {"writer": batch.writer, "number": batch.number, "day": day_text(batch.day)}
+            self._database.run(_ADD, rows, once=(_WRITTEN, written))
 
     def entries(self, since: str, until: str, key: str = "", model: str = "") -> Iterator[Entry]:
         """From day to day, both in, the oldest first; of one principal (a key's name will do) or model where named.
