@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-MARK = "\x1b[31m"
+from collections.abc import Iterator
+
 INJECTED = [
     b"\x1b[2J\x1b[1;31mred",
     b"%0d%0aSet-Cookie: a=b",
@@ -19,26 +20,67 @@ INJECTED = [
 ]
 """Values that a header may hold on the wire, and that must not act on a log."""
 
-LONG = 8000  # within what the server reads of one header
+UNITS = [
+    b"a", b"1", b"e", b"1e", b"_", b"-", b"/", b"../", b"@", b".", b"a.", b"a..", b",", b";", b" ", b"\t", b"=", b"a=",
+    b"a=b;", b"a;b=c;", b"&", b"a=b&", b"(", b"[", b"]", b"[:", b":", b'"', b"\\", b'\\"', b'"\\"', b'"\\",', b'";',
+    b'x="\\', b'a/b;x="\\', b'a/b;q="', b"a/b,", b"a/b;", b"*/*,", b"*;q=0.1,", b"text/html;q=0.1,",
+    b"application/json;", b"application/json,", b"multipart/form-data;", b"boundary=", b"0-,", b'W/"', b"1.2.3.4,",
+    b"1.2.3.4, ", b'for="', b"for=1.2.3.4;", b'for="[::1]",', b"http://", b"%", b"%61", b"Bearer ", b"ft_",
+    b"ft_aaaaaaaa_", b"eyJ", b"\xff", b"\xe2\x80\xae",
+]  # fmt: skip
+"""What a reader that is not linear chokes on where there are thousands of them."""
+
+OPENINGS: dict[str, list[bytes]] = {
+    "accept": [b"", b"application/json;"],
+    "accept-encoding": [b""],
+    "accept-language": [b""],
+    "access-control-request-headers": [b""],
+    "authorization": [b"", b"Bearer ", b"Basic ", b"Bearer ft_", b"Bearer eyJ."],
+    "cache-control": [b"", b"no-cache,"],
+    "connection": [b""],
+    "content-disposition": [b""],
+    "content-encoding": [b"", b"gzip,"],
+    "content-length": [b""],
+    "content-type": [
+        b"",
+        b"application/json;",
+        b'application/json; charset="',
+        b"multipart/form-data;boundary=",
+        b"text/csv;",
+        b"application/x-www-form-urlencoded;",
+    ],
+    "cookie": [b""],
+    "expect": [b""],
+    "forwarded": [b"", b'for="'],
+    "host": [b"", b"["],
+    "idempotency-key": [b""],
+    "if-none-match": [b"", b'W/"'],
+    "origin": [b"", b"https://"],
+    "range": [b"", b"bytes="],
+    "referer": [b""],
+    "te": [b""],
+    "traceparent": [b"", b"00-"],
+    "tracestate": [b""],
+    "user-agent": [b""],
+    "x-api-key": [b"", b"ft_"],
+    "x-forwarded-for": [b"", b"1.2.3.4, "],
+    "x-forwarded-host": [b""],
+    "x-forwarded-proto": [b""],
+    "x-request-id": [b""],
+    "x-request-timeout": [b"", b"1."],
+}
+"""How the values of each header may begin."""
 
 
-def slow() -> dict[str, bytes]:
-    """By header, what a reader that is not linear chokes on."""
-    return {
-        "Accept": b"text/html;q=0.1," * (LONG // 16),
-        "Accept ": b"a/b;" + b'x="\\' * (LONG // 4),
-        "Accept-": b"," * LONG,
-        "Content-Type": b"multipart/form-data; " + b"a=" * (LONG // 2),
-        "Content-Type ": b'application/json; charset="' + b"\\" * LONG,
-        "Content-Type-": b"application/json" + b" ;" * (LONG // 2),
-        "Cookie": b"a=b;" * (LONG // 4),
-        "Range": b"bytes=" + b"0-," * (LONG // 3),
-        "If-None-Match": b'W/"' * (LONG // 3),
-        "Authorization": b"Bearer " + b"a." * (LONG // 2),
-        "Forwarded": b'for="' * (LONG // 5),
-        "X-Forwarded-For": b"1.2.3.4," * (LONG // 8),
-        "X-Request-ID": b"a" * LONG,
-        "X-Request-Timeout": b"1" * LONG,
-        "User-Agent": b"(" * LONG,
-        "Origin": b"http://" + b"a." * (LONG // 2),
-    }
+def repeated(unit: bytes, size: int, opening: bytes = b"") -> bytes:
+    """As many of ``unit`` behind ``opening`` as ``size`` bytes hold."""
+    return opening + unit * ((size - len(opening)) // len(unit))
+
+
+def slow(size: int) -> Iterator[tuple[str, bytes, bytes]]:
+    """Names of headers, how the value begins, and what it goes on with, over and over."""
+    for name, openings in OPENINGS.items():
+        for opening in openings:
+            for unit in UNITS:
+                if len(opening) + len(unit) < size:
+                    yield name, opening, unit

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from foretell.api.native.parameters import MAX_PARAMETERS, MAX_TOP_K, allowed_seconds, invalid_options, read_options
+from foretell.api.native.parameters import MAX_TOP_K, allowed_seconds, invalid_options, read_options
+from foretell.core.queries import MAX_PARAMETERS, MAX_QUERY_BYTES
 from foretell.errors import MalformedRequest
 
 
@@ -35,6 +36,7 @@ def test_options_are_read(query: bytes, top_k: int | None, probabilities: bool) 
         (b"TOP_K=1", "unknown_parameter"),
         (b"x%00=1", "unknown_parameter"),
         (b"top_k=1&" * (MAX_PARAMETERS + 1), "too_many_parameters"),
+        (b"top_k=" + b"%" * MAX_QUERY_BYTES, "too_many_parameters"),
     ],
 )
 def test_anything_else_is_a_fault(query: bytes, code: str) -> None:

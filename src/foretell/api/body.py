@@ -19,6 +19,9 @@ from foretell.settings import Wire
 INFLATED_HERE_BYTES = 16 * 1024
 """Larger bodies are inflated on a thread: a megabyte takes milliseconds."""
 
+MAX_LENGTH_DIGITS = 18
+"""No body is longer; a number of thousands of digits takes long to read, and Python refuses it."""
+
 
 async def read_body(receive: Receive, exchange: Exchange, max_bytes: int, deadline_s: float) -> bytes:
     """The whole body, at most ``max_bytes`` of it, inflated where the settings let it come compressed.
@@ -40,7 +43,7 @@ async def read_body(receive: Receive, exchange: Exchange, max_bytes: int, deadli
 
 async def _read(receive: Receive, exchange: Exchange, max_bytes: int, deadline_s: float) -> bytes:
     declared = exchange.headers.get(b"content-length", b"")
-    if declared.isdigit() and int(declared) > max_bytes:
+    if declared.isdigit() and (len(declared) > MAX_LENGTH_DIGITS or int(declared) > max_bytes):
         raise _too_large(max_bytes)
     message = await receive()
     body = _bytes_of(message)

@@ -17,7 +17,14 @@ JSON = "application/json"
 CSV = "text/csv"
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
+MAX_RANGES = 64
+"""Ranges of an ``Accept`` that are looked at; browsers send fewer than ten."""
 _WEIGHT = re.compile(r"[01](?:\.[0-9]{0,3})?|\.[0-9]{1,3}")
+_PARTS = {
+    ",": re.compile(r'((?:[^,"]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+)(,|\Z)', re.DOTALL),
+    ";": re.compile(r'((?:[^;"]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+)(;|\Z)', re.DOTALL),
+}
+_ESCAPED = re.compile(r"\\?+([^\\]++|.)", re.DOTALL)
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
@@ -100,31 +107,18 @@ def split(text: str, separator: str) -> list[str]:
     """``text`` cut at separators that do not stand inside quotes."""
     if '"' not in text:
         return text.split(separator)
-    parts, start, quoted, escaped = [], 0, False, False
-    for index, character in enumerate(text):
-        if escaped:
-            escaped = False
-        elif character == '"':
-            quoted = not quoted
-        elif quoted and character == "\\":
-            escaped = True
-        elif character == separator and not quoted:
-            parts.append(text[start:index])
-            start = index + 1
-    return [*parts, text[start:]]
+    parts = []
+    for found in _PARTS[separator].finditer(text):
+        parts.append(found[1])
+        if not found[2]:
+            break
+    return parts
 
 
 def _unquoted(value: str) -> str:
     if len(value) < 2 or not (value[0] == value[-1] == '"'):
         return value
-    plain, escaped = [], False
-    for character in value[1:-1]:
-        if character == "\\" and not escaped:
-            escaped = True
-        else:
-            plain.append(character)
-            escaped = False
-    return "".join(plain)
+    return "".join(_ESCAPED.findall(value[1:-1]))
 
 
 def answer_codec(accept: str | None, codecs: Sequence[F], *, many: bool = True) -> F:
@@ -155,7 +149,7 @@ def answer_codec(accept: str | None, codecs: Sequence[F], *, many: bool = True) 
 def _ranges(accept: str) -> dict[str, float]:
     """Media ranges with their quality, the highest where a range is named twice."""
     ranges: dict[str, float] = {}
-    for part in split(accept, ","):
+    for part in split(accept, ",")[:MAX_RANGES]:
         head, semicolon, rest = part.partition(";")
         # Java's HttpURLConnection writes */* as *
         parsed = media_type(f"*/*{semicolon}{rest}" if head.strip() == "*" else part)

@@ -28,8 +28,8 @@ __all__ = ["NpyCodec", "codec"]
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_AXES = 32
-_ITEM = rb"\s*+'(descr|fortran_order|shape)'\s*+:\s*+('[^'\\]*+'|True|False|\([0-9, ]*+\))\s*+"
-_HEADER = re.compile(rb"\{(?:" + _ITEM + rb",){2}" + _ITEM + rb",?\s*+\}\s*+")
+_ITEM = rb"'(descr|fortran_order|shape)'\s*+:\s*+('[^'\\]*+'|True|False|\([0-9, ]*+\))"
+_HEADER = re.compile(rb"\{(?:\s*+" + _ITEM + rb"\s*+,){2}\s*+" + _ITEM + rb"\s*+,?\s*+\}\s*+")
 _SIZE = re.compile("[0-9]{1,18}")
 _PAIR = re.compile(_ITEM)
 _TYPE = re.compile(r"([<>|=]?)(?:(f)([248])|([iu])([1248])|(b)(1)|(U)([1-9][0-9]{0,7}))")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from typing import NamedTuple
-from urllib.parse import parse_qsl
 
 from foretell.core.faults import clip
 from foretell.core.identity import closest
 from foretell.core.moments import read_moment
+from foretell.core.queries import parameters_of
 from foretell.errors import Fault, MalformedRequest
 from foretell.security.usage.ledger import day_of
 
@@ -68,9 +68,9 @@ def read_usage_query(query: bytes, now_s: float) -> UsageQuery:
 
 def _read(query: bytes, known: tuple[str, ...]) -> dict[str, str]:
     try:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=20)
-    except ValueError:
-        raise _refused([_fault("", "there are too many parameters", "")]) from None
+        pairs = parameters_of(query)
+    except ValueError as error:
+        raise MalformedRequest(f"There are {error}.", code="invalid_parameter") from None
     faults = []
     given: dict[str, str] = {}
     for name, value in pairs:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import math
 import re
-from urllib.parse import parse_qsl
 
 from foretell.api.native.columns import PLAIN, Options
 from foretell.core.faults import clip
 from foretell.core.identity import closest
+from foretell.core.queries import parameters_of
 from foretell.errors import Fault, InvalidInput, MalformedRequest
 from foretell.lifecycle.servable import Servable
 
 KNOWN = ("top_k", "probabilities")
-MAX_PARAMETERS = 20
 MAX_TOP_K = 2**31 - 1
 NPY = "application/x-npy"
 TIMEOUT_HEADER = "X-Request-Timeout"
@@ -31,9 +30,9 @@ def read_options(query: bytes) -> tuple[Options, list[Fault]]:
     if not query:
         return PLAIN, []
     try:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
-    except ValueError:
-        return PLAIN, [Fault("too_many_parameters", f"more than {MAX_PARAMETERS} query parameters", parameter="")]
+        pairs = parameters_of(query)
+    except ValueError as error:
+        return PLAIN, [Fault("too_many_parameters", str(error), parameter="")]
     top_k: int | None = None
     probabilities = False
     faults: list[Fault] = []

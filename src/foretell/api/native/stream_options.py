@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from typing import NamedTuple, cast, get_args
-from urllib.parse import parse_qsl
 
-from foretell.api.native.parameters import MAX_PARAMETERS
 from foretell.codecs.stream.base import OnError
 from foretell.core.faults import clip
 from foretell.core.identity import closest
+from foretell.core.queries import parameters_of
 from foretell.errors import Fault
 
 KNOWN = ("on_error", "summary")
@@ -25,9 +24,9 @@ class StreamOptions(NamedTuple):
 def read_stream_options(query: bytes) -> tuple[StreamOptions, list[Fault]]:
     """The options a query string asks for, and every fault in it."""
     try:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
-    except ValueError:
-        return StreamOptions(), [Fault("too_many_parameters", f"more than {MAX_PARAMETERS} parameters", parameter="")]
+        pairs = parameters_of(query)
+    except ValueError as error:
+        return StreamOptions(), [Fault("too_many_parameters", str(error), parameter="")]
     options, faults = StreamOptions(), []
     for name, value in pairs:
         if name not in KNOWN:

@@ -16,7 +16,7 @@ _PERIOD_NAMES = {
     "s": "s", "sec": "s", "second": "s", "m": "m", "min": "m", "minute": "m", "h": "h", "hour": "h",
     "d": "day", "day": "day", "w": "week", "week": "week", "month": "month",
 }  # fmt: skip
-_GRAMMAR = re.compile(r"\s*(\d{1,15})\s*([kmg]?)\s*([a-z]*)\s*/\s*([a-z]+)\s*", re.IGNORECASE | re.ASCII)
+_GRAMMAR = re.compile(r"\s*+(\d{1,15})\s*+([kmg]?)\s*+([a-z]*)\s*+/\s*+([a-z]+)\s*+", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
