@@ -123,6 +123,8 @@ def test_nothing_acceptable_is_refused_with_a_list_of_what_is_offered(accept: st
 def test_separators_inside_quotes_do_not_separate() -> None:
     assert split('a;"b;\\";c";d', ";") == ["a", '"b;\\";c"', "d"]
     assert split('a;"b;c', ";") == ["a", '"b;c']
+    assert split("a," * 500, ",") == split('a,"b"' + ",a" * 500, ",")[:1] * 64
+    assert split('"a,"' + ",b" * 500, ",") == ['"a,"'] + ["b"] * 63
 
 
 @settings(max_examples=500, deadline=None)

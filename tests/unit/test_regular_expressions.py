@@ -102,7 +102,7 @@ def _one(kind: Any, value: Any) -> str:
     if kind is op.SUBPATTERN:
         return sample(value[3])
     if kind in (op.MAX_REPEAT, op.MIN_REPEAT, op.POSSESSIVE_REPEAT):
-        return sample(value[2]) * max(1, value[0])
+        return sample(value[2]) * max(1, int(value[0]))
     if kind is op.ATOMIC_GROUP:
         return sample(value)
     assert kind in (op.AT, op.ASSERT, op.ASSERT_NOT, op.GROUPREF), kind
@@ -117,9 +117,7 @@ def _member(members: Any) -> str:
         return chr(value)
     if kind is op.RANGE:
         return chr(value[0])
-    if kind is op.CATEGORY and value is op.CATEGORY_SPACE:
-        return " "
-    return "1" if value is op.CATEGORY_DIGIT else "a"
+    return " " if value is op.CATEGORY_SPACE else "1"
 
 
 def _taken(character: str, members: Any) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from foretell.core.faults import clip
@@ -17,8 +18,8 @@ JSON = "application/json"
 CSV = "text/csv"
 FORM = "application/x-www-form-urlencoded"
 MULTIPART = "multipart/form-data"
-MAX_RANGES = 64
-"""Ranges of an ``Accept`` that are looked at; browsers send fewer than ten."""
+MAX_PARTS = 64
+"""Ranges of an ``Accept``, or parameters of a media type, that are looked at; browsers send fewer than ten."""
 _WEIGHT = re.compile(r"[01](?:\.[0-9]{0,3})?|\.[0-9]{1,3}")
 _PARTS = {
     ",": re.compile(r'((?:[^,"]++|"(?:[^"\\]++|\\.)*+(?:"|\\?\Z))*+)(,|\Z)', re.DOTALL),
@@ -104,11 +105,11 @@ def media_type(text: str) -> tuple[str, dict[str, str]] | None:
 
 
 def split(text: str, separator: str) -> list[str]:
-    """``text`` cut at separators that do not stand inside quotes."""
+    """``text`` cut at separators that do not stand inside quotes; the first ``MAX_PARTS`` pieces."""
     if '"' not in text:
-        return text.split(separator)
+        return text.split(separator, MAX_PARTS)[:MAX_PARTS]
     parts = []
-    for found in _PARTS[separator].finditer(text):
+    for found in islice(_PARTS[separator].finditer(text), MAX_PARTS):
         parts.append(found[1])
         if not found[2]:
             break
@@ -149,7 +150,7 @@ def answer_codec(accept: str | None, codecs: Sequence[F], *, many: bool = True) 
 def _ranges(accept: str) -> dict[str, float]:
     """Media ranges with their quality, the highest where a range is named twice."""
     ranges: dict[str, float] = {}
-    for part in split(accept, ",")[:MAX_RANGES]:
+    for part in split(accept, ","):
         head, semicolon, rest = part.partition(";")
         # Java's HttpURLConnection writes */* as *
         parsed = media_type(f"*/*{semicolon}{rest}" if head.strip() == "*" else part)
