@@ -138,6 +138,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                     services.drain()
                     service.close()
                     await _closed(reconciler)
+                    wire.tell()
     finally:
         if hosts is not None:
             await hosts.close()

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
 from tests.e2e.client import Client
 from tests.e2e.models import Repository
 from tests.e2e.process import Serving, serving, until
+from tests.evil.headers import INJECTED
+from tests.report import Report
+from tests.wire import Wire
 
 CANARY = 4.719283746
 FIELDS = {
@@ -83,6 +88,73 @@ def test_no_feature_value_is_in_the_log(alone: Serving) -> None:
         expected = ask_everything(client)
     until(lambda: len(alone.requests()) - before >= len(expected), "every line")
     assert str(CANARY) not in alone.text
+
+
+HEADERS = (
+    "User-Agent",
+    "X-Request-ID",
+    "traceparent",
+    "tracestate",
+    "Cookie",
+    "Referer",
+    "X-Forwarded-For",
+    "Authorization",
+)
+
+
+def hostile_requests() -> Iterator[bytes]:
+    """What a line of a log could break at, wherever a caller can put it; by the lane and by the ordinary way."""
+    body = b'{"features": [5.1, 3.5, 1.4, 0.2]}'
+    lines = b"Host: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n"
+    for value in (*INJECTED, b"\xc2\x85next", b"\x00", b"a\rb", b"\x7f" * 300, b"u" * 1_000_000):
+        for name in HEADERS:
+            head = b"POST /predict HTTP/1.1\r\n" + lines % len(body)
+            yield head + name.encode() + b": " + value + b"\r\n\r\n" + body
+        quoted = quote(value[:2000], safe="").encode()
+        for target in (b"/api/v1/models/%b/predict", b"/predict/%b", b"/%b", b"/predict?%b=1", b"/predict?top_k=%b"):
+            yield b"POST " + target % quoted + b" HTTP/1.1\r\n" + lines % len(body) + b"\r\n" + body
+        text = json.dumps(value[:2000].decode("latin-1")).encode()
+        for made in (
+            b'{"features": [%b]}',
+            b'{"features": [5.1, 3.5, 1.4, 0.2], "model_version": %b}',
+            b"{%b: 1}",
+            b"%b",
+        ):
+            yield b"POST /predict HTTP/1.1\r\n" + lines % len(made % text) + b"\r\n" + made % text
+        yield b"BREW%b / HTTP/1.1\r\nHost: localhost\r\n\r\n" % value[:50]
+
+
+def test_nothing_that_callers_send_breaks_a_line_adds_one_or_is_long_in_it(alone: Serving, report: Report) -> None:
+    before = len(alone.text.splitlines())
+    sent = 0
+    for data in hostile_requests():
+        with Wire(alone.port) as wire:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                wire.send(data)
+            assert wire.answer().status < 500, data[:300]
+            sent += 1
+
+    def told() -> int:
+        """Requests, and what never became one, which is told once a second as counts."""
+        events = [json.loads(line) for line in alone.text.splitlines()[before:]]
+        below = [event for event in events if event["event"] == "refused_below_http"]
+        counts = [value for event in below for value in event.values() if type(value) is int]
+        return sum(event["event"] == "request" for event in events) + sum(counts)
+
+    until(lambda: told() >= sent, "every line")
+    events = [json.loads(line) for line in alone.text.splitlines()[before:]]
+    assert {event["event"] for event in events} == {"request", "refused_below_http"}
+    longest = max(len(text) for event in events for text in event.values() if isinstance(text, str))
+    report(
+        f"What breaks lines and terminals, wherever a caller can put it, {'lane' if alone.lane else 'ordinary way'}",
+        bar="every line is JSON, as many lines as requests, no field over 256 characters",
+        requests=sent,
+        lines=told(),
+        longest_field=longest,
+    )
+    assert told() == sent
+    assert longest <= 256
+    assert all(line.isprintable() for line in alone.text.splitlines()[before:])
 
 
 def test_a_log_in_a_file_is_whole_at_the_stop(repository: Repository, place: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import resource
 import time
@@ -64,6 +65,7 @@ class Defence:
         self._surplus: dict[Connection, None] = {}
         self._refused: Counter[str] = Counter()
         self._told_s = -TELL_S
+        self._telling: asyncio.TimerHandle | None = None
 
     @property
     def admitted(self) -> int:
@@ -107,10 +109,20 @@ class Defence:
 
     def note(self, refusal: Refusal) -> None:
         """Counts a refusal; the log tells once a second what there were."""
-        now_s = time.monotonic()
         self._refused[refusal.code] += 1
-        if now_s - self._told_s >= TELL_S:
-            self._told_s = now_s
+        left_s = self._told_s + TELL_S - time.monotonic()
+        if left_s <= 0:
+            self.tell()
+        elif self._telling is None:
+            self._telling = asyncio.get_running_loop().call_later(left_s, self.tell)
+
+    def tell(self) -> None:
+        """Tells the log what was refused since it was told last, where anything was."""
+        if self._telling is not None:
+            self._telling.cancel()
+            self._telling = None
+        if self._refused:
+            self._told_s = time.monotonic()
             _log.warning("refused_below_http", **self._refused)
             self._refused.clear()
 
