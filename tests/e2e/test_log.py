@@ -138,8 +138,8 @@ def test_nothing_that_callers_send_breaks_a_line_adds_one_or_is_long_in_it(alone
         """Requests, and what never became one, which is told once a second as counts."""
         events = [json.loads(line) for line in alone.text.splitlines()[before:]]
         below = [event for event in events if event["event"] == "refused_below_http"]
-        counts = [value for event in below for value in event.values() if type(value) is int]
-        return sum(event["event"] == "request" for event in events) + sum(counts)
+        counts: list[int] = [value for event in below for value in event.values() if type(value) is int]
+        return len([event for event in events if event["event"] == "request"]) + sum(counts)
 
     until(lambda: told() >= sent, "every line")
     events = [json.loads(line) for line in alone.text.splitlines()[before:]]

@@ -55,6 +55,7 @@ class GuardedProtocol(WatchedProtocol):
             cause = error.__context__
             if not isinstance(cause, httptools.HttpParserError | ValueError | None):
                 self.logger.error("refused for a fault of the server's own", exc_info=cause)
+            self._thrown_bytes = len(data)
             self._refuse(self._refusal)
             return
         if self._in_head:
@@ -70,6 +71,7 @@ class GuardedProtocol(WatchedProtocol):
         else:
             self._head_bytes += len(data)
         if self._head_bytes > limits.max_head_bytes + limits.max_target_bytes:
+            self._thrown_bytes = len(data)
             self._refuse(HEAD_TOO_LARGE)
 
     def _count_beside(self, data: bytes) -> None:
@@ -83,6 +85,7 @@ class GuardedProtocol(WatchedProtocol):
             self._beside_bytes += len(data)
         self._chunks_begun = False
         if self._beside_bytes > limits.max_head_bytes + limits.max_target_bytes + CHUNK_BYTES * self._chunks:
+            self._thrown_bytes = len(data)
             self._refuse(HEAD_TOO_LARGE)  # extensions or trailers, which nobody here reads
 
     def on_message_begin(self) -> None:

@@ -30,6 +30,8 @@ LEAST_RATE = 1024
 """Bytes a second that whoever reads an answer has to take, once the server has to wait for it."""
 PROBE = b"HTTP/1.1 102 Processing\r\n\r\n"
 PROBES_S = (0.002, 0.05)
+TLS_AHEAD_BYTES = 16 * 1024
+"""What is decrypted of a connection that nobody reads from at the moment, beside the read that it came with."""
 
 
 class WatchedProtocol(HttpToolsProtocol):
@@ -70,6 +72,8 @@ class WatchedProtocol(HttpToolsProtocol):
         self.caller = Caller(address, self.scheme or "http")
         self._watch = self.loop.call_later(defence.tick_s, self._look)
         self._surplus = not defence.admit(self, self.made_s)
+        if self.scheme == "https":
+            transport.set_read_buffer_limits(high=TLS_AHEAD_BYTES)  # type: ignore[attr-defined]  # asyncio's, uvloop's
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.defence.leave(self)
@@ -122,6 +126,7 @@ class WatchedProtocol(HttpToolsProtocol):
         self._deaf = True
         self._linger_until = time.perf_counter() + LINGER_S
         self.flow.resume_reading()
+        self._throw_away(len(self.cycle.body) if self.cycle is not None and self.cycle.more_body else 0)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._watch_for(LINGER_S)
@@ -130,6 +135,13 @@ class WatchedProtocol(HttpToolsProtocol):
         self._thrown_bytes += count
         if self._thrown_bytes > LINGER_BYTES:
             self.flow.pause_reading()
+
+    def _end(self) -> None:
+        """Ends a connection whose last answer has had its time."""
+        if self._thrown_bytes > LINGER_BYTES:
+            self.transport.abort()  # to close TLS in good order is to read whatever still comes
+        else:
+            self.transport.close()
 
     def pause_writing(self) -> None:
         """The caller does not read as fast as it is answered."""
@@ -166,7 +178,7 @@ class WatchedProtocol(HttpToolsProtocol):
         """Until when the connection may stay as it is, and what to do then."""
         limits, close = self.defence.limits, self.transport.close
         if self._linger_until is not None:
-            return self._linger_until, close
+            return self._linger_until, self._end
         if self._in_head:
             return self.arrived_s + limits.head_s, self._head_late
         if self._idle_since is not None:
