@@ -32,7 +32,7 @@ serve: $(SERVE) ## Train the examples on first use and serve them on http://127.
 
 test: $(DEV) ## Every test under two minutes, with coverage (ARGS="-k name")
 	@rm -f .coverage .coverage.*
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term $(ARGS)
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
 
 torture: $(DEV) ## The tests that take longer; a whole run (no ARGS) writes docs/explanation/torture.md
 	@$(PY) -m pytest -m torture --timeout 3600 $(or $(ARGS),--report docs/explanation/torture.md)

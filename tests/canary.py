@@ -12,6 +12,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +30,7 @@ PLANTED = re.compile(r"canary-planted")
 CREDENTIALS = re.compile(rb"ft_[a-z0-9]{8}_[A-Za-z0-9_-]{16,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{16,}")
 """Whole API keys and signed tokens: no log may hold one, whoever it belongs to."""
 MOST_BYTES = 128 * 1024 * 1024
+EXEC_S = 5.0
 
 _found: list[str] = []
 
@@ -64,8 +66,9 @@ def look_at_processes(pid: int) -> None:
     The process itself has in its environment what the test gave it. What is not ours reaches our own workers, but
     never a hosted model.
     """
+    own = _passed_to(pid)
     for each in [pid, *descendants(pid)]:
-        command, environ = _of_process(each, "cmdline"), _of_process(each, "environ")
+        command, environ = own if each == pid else _passed_on_to(each, own)
         look(command, f"the command line of process {each}")
         if each != pid:
             ours = b"-m\0foretell" in command
@@ -82,6 +85,18 @@ def descendants(pid: int) -> list[int]:
         except OSError:  # a thread that has ended meanwhile
             continue
     return [each for child in children for each in (child, *descendants(child))]
+
+
+def _passed_on_to(pid: int, before: tuple[bytes, bytes]) -> tuple[bytes, bytes]:
+    """What a child was given. Until it executes its program it shows what its parent has, which is waited out."""
+    give_up_at = time.monotonic() + EXEC_S
+    while (found := _passed_to(pid)) == before and time.monotonic() < give_up_at:
+        time.sleep(0.01)
+    return found
+
+
+def _passed_to(pid: int) -> tuple[bytes, bytes]:
+    return _of_process(pid, "cmdline"), _of_process(pid, "environ")
 
 
 def _of_process(pid: int, name: str) -> bytes:

@@ -45,6 +45,7 @@ from foretell.wire.protocol import LaneProtocol
 from tests.gates import open_gate
 
 WAIT_S = 30.0
+KEEP_ALIVE_S = 60
 SIGNATURE = Signature((Column("x"), Column("y")), output=Output("regression"))
 
 
@@ -200,7 +201,8 @@ def running(
 
     Without a ``gate`` everybody is let in.
     """
-    settings = Settings(lane=lane, default_model="sum", **options)
+    # the default of five seconds is little on a busy machine; whoever tests idle connections says how long they may be
+    settings = Settings(lane=lane, default_model="sum", **({"keep_alive_s": KEEP_ALIVE_S} | options))
     made: list[Light] = []
     guard = gate or open_gate()
 

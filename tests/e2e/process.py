@@ -22,6 +22,7 @@ from tests.wire import Wire, get
 START_S = 60.0
 STOP_S = 40.0
 POLL_S = 0.01
+KEEP_ALIVE_S = 60
 
 
 def until(condition: Callable[[], Any], why: str, within_s: float = 30.0) -> Any:
@@ -50,7 +51,8 @@ class Serving:
     log: Path
     lane: bool
     models: Path | None = None
-    _said: int = field(default=0, repr=False)
+    _events: list[dict[str, Any]] = field(default_factory=list, repr=False)
+    _read: tuple[int, int] = field(default=(0, 0), repr=False)
 
     @property
     def url(self) -> str:
@@ -61,8 +63,21 @@ class Serving:
         return self.log.read_text(encoding="utf-8", errors="replace") if self.log.exists() else ""
 
     def events(self) -> list[dict[str, Any]]:
-        """Every whole line of the log that is JSON."""
-        return [json.loads(line) for line in self.text.splitlines() if line.startswith("{") and line.endswith("}")]
+        """Every whole line of the log that is JSON. What was read before is not read again: logs get long."""
+        if not self.log.exists():
+            return []
+        with self.log.open("rb") as file:
+            inode, done = self._read
+            now = os.fstat(file.fileno())
+            if now.st_ino != inode or now.st_size < done:
+                self._events, done = [], 0
+            file.seek(done)
+            lines = file.read()
+        whole = lines[: lines.rfind(b"\n") + 1]
+        self._read = now.st_ino, done + len(whole)
+        texts = whole.decode("utf-8", errors="replace").splitlines()
+        self._events += [json.loads(line) for line in texts if line.startswith("{") and line.endswith("}")]
+        return self._events[:]
 
     def requests(self, *ids: str) -> list[dict[str, Any]]:
         """The request lines of these ids, in the order of the log; of all requests where no id is given."""
@@ -148,7 +163,8 @@ def serving(
     """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "output.log"
-    dotted = {key.replace("__", "."): value for key, value in settings.items()}
+    # the default of five seconds is little on a busy machine; whoever tests idle connections says how long they may be
+    dotted = {"keep_alive_s": KEEP_ALIVE_S} | {key.replace("__", "."): value for key, value in settings.items()}
     if log_to is not None:
         dotted["log.path"] = log = log_to
     arguments = [*command(), "serve", *([] if models is None else [str(models)]), "--port", "0", *options]

@@ -32,6 +32,7 @@ VERSIONS = [
     ("customers", "v1"),
 ]
 SIZES = range(1, 65)
+CROWDS = (1, 2, 3, 4, 5, 8, 13, 21, 34, 55, 64)
 
 
 @pytest.fixture(params=VERSIONS, ids=" ".join)
@@ -112,7 +113,7 @@ def test_single_batch_and_csv_agree(server: Serving, case: tuple[Model, str]) ->
         assert np.asarray([each[2] for each in alone]) == near(probabilities, model)
 
 
-def test_a_crowd_of_every_size_gets_what_each_gets_alone(server: Serving, case: tuple[Model, str]) -> None:
+def test_a_crowd_of_any_size_gets_what_each_gets_alone(server: Serving, case: tuple[Model, str]) -> None:
     model, version = case
     path = f"/api/v1/models/{model.name}/versions/{version}/predict"
     bodies = [json.dumps({"features": row}).encode() for row in model.lists(model.take(max(SIZES)))]
@@ -131,7 +132,7 @@ def test_a_crowd_of_every_size_gets_what_each_gets_alone(server: Serving, case: 
             wire.send(post(path, bodies[index]))
             alone.append(of_document(wire.answer().json))
         tag = f"crowd-{model.name}-{version}"
-        for size in SIZES:
+        for size in CROWDS:
             for got, wanted in zip(ask(size, tag), alone, strict=False):
                 same(got, wanted, model)
     last = [f"{tag}-64-{index}" for index in range(64)]

@@ -69,7 +69,7 @@ def test_every_operation_answers_as_it_is_described(lane: bool, tmp_path: Path) 
             "run",
             url,
             "--max-examples",
-            "12",
+            "4",
             "--no-color",
             "--header",
             "X-API-Key: ft_all",

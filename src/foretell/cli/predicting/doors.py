@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from foretell.cli.calling import Key, refused_hint
@@ -120,7 +121,7 @@ def local(settings: Settings) -> Iterator[Door]:
     """The models of the settings, loaded here. What the server would log at warning or above goes to standard error."""
     from foretell.bootstrap import open_services
 
-    quiet = settings.log.model_copy(update={"path": os.devnull, "level": "error"})
+    quiet = settings.log.model_copy(update={"path": Path(os.devnull), "level": "error"})
     with asyncio.Runner() as runner:
         opening = open_services(settings.model_copy(update={"log": quiet, "lane": False, "workers": 1}))
         services = runner.run(opening.__aenter__())
