@@ -12,10 +12,16 @@ from typing import Any
 
 import pytest
 
+from foretell.core.access.rates import Rate
+from foretell.security.limits.buckets import Policy
+from foretell.security.limits.limiter import SharedLimiter
+from foretell.security.limits.local import alone
 from tests.e2e.process import Serving, serving, until
+from tests.gates import gate
 from tests.limited import SINGLE, batch, flood, iris, make_key, status
 from tests.redis_server import redis_server
 from tests.report import Report
+from tests.serving import running
 from tests.wire import Wire, post
 
 FULL = pytest.mark.torture, pytest.mark.timeout(1800)
@@ -178,11 +184,10 @@ def test_rows_beyond_the_limit_are_refused_kindly(repository: Path, tmp_path: Pa
 MINE, OTHER, NEAR = (f"X-Forwarded-For: {address}" for address in ("203.0.113.7", "2001:db8::1", "2001:db8::2"))
 
 
-@pytest.mark.parametrize("lane", [True, False])
-def test_addresses_are_limited_as_a_trusted_proxy_tells_them(repository: Path, tmp_path: Path, lane: bool) -> None:
+def test_addresses_are_limited_as_a_trusted_proxy_tells_them(repository: Path, tmp_path: Path) -> None:
     key = make_key(tmp_path, "partner-x")
     settings: dict[str, Any] = {"auth__mode": "off", "proxy__trusted": "127.0.0.1", "rates__anonymous": "10/h"}
-    with serving(repository, tmp_path, options=[] if lane else ["--no-lane"], **settings) as server:
+    with serving(repository, tmp_path, **settings) as server:
         assert [status(server, MINE) for _ in range(12)] == [200] * 10 + [429] * 2
         assert [status(server, OTHER) for _ in range(6)] == [200] * 6
         assert [status(server, NEAR) for _ in range(6)] == [200] * 4 + [429] * 2, "one /64 is one address"
@@ -215,7 +220,19 @@ def test_an_address_that_nobody_vouches_for_is_not_believed(repository: Path, tm
         assert status(server, f"Authorization: Bearer {key.swapcase()}") == 401
 
 
-def test_this_machine_has_no_limit_of_addresses(repository: Path, tmp_path: Path) -> None:
-    with serving(repository, tmp_path, rates__anonymous="10/h") as server:
-        assert [status(server) for _ in range(12)] == [200] * 12
-        assert [status(server, MINE) for _ in range(12)] == [200] * 12, "no proxy was declared that could name others"
+@pytest.mark.parametrize("proxied", [False, True], ids=["direct", "proxied"])
+@pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
+def test_this_machine_has_no_limit_of_addresses_and_a_proxy_on_it_has(lane: bool, proxied: bool) -> None:
+    limiter = SharedLimiter(Policy(address=(Rate.parse("10/h"),)), alone(1), alone(1))
+    proxy = {"trusted": "127.0.0.1"} if proxied else {}
+    with running(lane=lane, gate=gate(mode="off", limiter=limiter), proxy=proxy) as server:
+
+        def ask(*headers: str) -> int:
+            with Wire(server.port) as wire:
+                wire.send(post("/predict", b'{"features": [1, 2]}', *headers))
+                return wire.answer().status
+
+        answered = [200] * 10 + [429] * 2 if proxied else [200] * 12
+        assert [ask() for _ in range(12)] == answered
+        assert [ask(MINE) for _ in range(12)] == answered, "who may name others?"
+        assert [ask(each) for each in (OTHER, NEAR) * 6] == answered, "one /64 is one address"
