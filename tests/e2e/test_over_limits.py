@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.certificates import Issuer
+from tests.e2e.cost import Cost
 from tests.e2e.models import Repository
 from tests.e2e.process import Serving, serving
 from tests.report import Report
@@ -102,27 +103,6 @@ def settle(guarded: Guarded) -> None:
         with Wire(guarded.server.port, tls=guarded.client) as wire:
             wire.send(post(PATH.decode(), ROW))
             assert wire.answer().status == 401
-
-
-class Cost:
-    """What a server has read and the most memory it took since this was made."""
-
-    def __init__(self, pid: int) -> None:
-        self._folder = Path(f"/proc/{pid}")
-        (self._folder / "clear_refs").write_text("5", encoding="ascii")  # the peak is from here on
-        self._kib, self._read = self._of("status", "VmRSS"), self._of("io", "rchar")
-
-    def _of(self, file: str, name: str) -> int:
-        lines = (self._folder / file).read_text(encoding="ascii").splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith(name))
-
-    @property
-    def read_bytes(self) -> int:
-        return self._of("io", "rchar") - self._read
-
-    @property
-    def mib(self) -> float:
-        return (self._of("status", "VmHWM") - self._kib) / 1024
 
 
 def pour(wire: Wire, case: Case, key: str, total: int) -> int:

@@ -18,6 +18,7 @@ MAX_PART_HEADER_BYTES = 8 * 1024
 MAX_PARTS = 16
 
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
+_LINE_END = re.compile(rb"[ \t]*+\r\n")
 _ENCODINGS = ("", "binary", "8bit", "7bit")
 _UNTOLD = ("", "application/octet-stream", "text/plain", "binary/octet-stream")
 _SUFFIXES = {
@@ -102,11 +103,10 @@ def _parts(body: bytes, delimiter: bytes) -> list[tuple[dict[str, str], bytes]]:
 
 def _line_end(body: bytes, position: int) -> int:
     """Where the line after a delimiter begins; blanks may follow the delimiter."""
-    while body[position : position + 1] in (b" ", b"\t"):
-        position += 1
-    if body[position : position + 2] != b"\r\n":
+    found = _LINE_END.match(body, position)
+    if found is None:
         raise _broken("a boundary is not followed by the end of its line")
-    return position + 2
+    return found.end()
 
 
 def _part(body: bytes, start: int, end: int) -> tuple[dict[str, str], bytes]:

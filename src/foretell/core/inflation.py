@@ -24,20 +24,23 @@ def inflate(body: bytes, encoding: str, max_bytes: int, max_ratio: int) -> bytes
     """
     inflater = zlib.decompressobj(wbits=_WINDOWS[encoding])
     bound = min(max_bytes, max_ratio * len(body))
-    out = bytearray()
-    rest = body
+    parts: list[bytes] = []
+    size, rest = 0, body
     try:
         while rest and not inflater.eof:
-            out += inflater.decompress(rest, min(STEP_BYTES, bound + 1 - len(out)))
-            if len(out) > bound:
+            parts.append(inflater.decompress(rest, min(STEP_BYTES, bound + 1 - size)))
+            size += len(parts[-1])
+            if size > bound:
                 raise BodyTooLarge(
                     f"The body grows beyond {bound} bytes as it is inflated (limits.max_body_bytes, wire.max_ratio).",
                     hint="send the rows in several batches",
                 )
             rest = inflater.unconsumed_tail
-        out += b"" if inflater.eof else inflater.flush(STEP_BYTES)
+        if not inflater.eof:
+            parts.append(inflater.flush(STEP_BYTES))
+            size += len(parts[-1])
     except zlib.error:
         raise MalformedRequest(f"The body is not what its content encoding, {encoding}, says.") from None
-    if len(out) > bound or not inflater.eof or inflater.unused_data:
+    if size > bound or not inflater.eof or inflater.unused_data:
         raise MalformedRequest(f"The body is not one whole piece of {encoding}.")
-    return bytes(out)
+    return b"".join(parts)
