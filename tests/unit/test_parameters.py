@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from foretell.api.native.parameters import MAX_TOP_K, allowed_seconds, invalid_options, read_options
-from foretell.core.queries import MAX_PARAMETERS, MAX_QUERY_BYTES
+from foretell.api.queries import MAX_PARAMETERS, MAX_QUERY_BYTES
 from foretell.errors import MalformedRequest
 
 

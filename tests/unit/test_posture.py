@@ -56,6 +56,7 @@ TABLE: list[tuple[str, dict[str, Any], Facts, list[str]]] = [
     ("values in the log", {"log": Log(values=True)}, HOME, ["SW25"]),
     ("code", {"trust": Trust(pickle=("iris",))}, HOME, ["SW28"]),
     ("a key for everybody", {"tls": TLS}, replace(HOME, key_readable=True), ["SW33"]),
+    ("an old library", {}, replace(HOME, outdated=("starlette 1.5.0 < 1.5.1",)), ["SW35"]),
     ("secrets for everybody", {}, replace(HOME, secrets_readable=("cache.secret", "state.url")), ["SW33"]),
     ("core dumps", {"core_dumps": True}, HOME, ["SW37"]),
 ]

@@ -50,6 +50,7 @@ class Facts:
     secrets_readable the settings that are secrets and stand in a file which every user of this machine can read
     models_writable  whether the process, not being root, may change the models it serves
     leaf             the certificate in use
+    outdated         libraries that are older than this server needs, as ``floors.outdated`` tells them
     """
 
     address: str | None
@@ -59,6 +60,7 @@ class Facts:
     secrets_readable: tuple[str, ...] = ()
     models_writable: bool = False
     leaf: Leaf | None = None
+    outdated: tuple[str, ...] = ()
 
     @property
     def bind(self) -> str:
@@ -193,6 +195,24 @@ def _anywhere(settings: Settings, facts: Facts) -> Iterator[Weakness]:
             "Files of these models run code as this user.",
             "store them as skops or ONNX: foretell add.",
         )
+    yield from _readable(facts)
+    if facts.outdated:
+        yield Weakness(
+            "SW35",
+            f"libraries={','.join(facts.outdated)}",
+            "A library is older than the version whose faults are mended.",
+            "pip install --upgrade foretell, in an environment of its own.",
+        )
+    if settings.core_dumps:
+        yield Weakness(
+            "SW37",
+            "core_dumps=true",
+            "A crash leaves keys and callers' values in a file.",
+            "core_dumps = false.",
+        )
+
+
+def _readable(facts: Facts) -> Iterator[Weakness]:
     if facts.key_readable:
         yield Weakness(
             "SW33",
@@ -206,13 +226,6 @@ def _anywhere(settings: Settings, facts: Facts) -> Iterator[Weakness]:
             f"{','.join(facts.secrets_readable)}=world-readable",
             "Every user of this machine can read the file that it stands in.",
             "chmod 600.",
-        )
-    if settings.core_dumps:
-        yield Weakness(
-            "SW37",
-            "core_dumps=true",
-            "A crash leaves keys and callers' values in a file.",
-            "core_dumps = false.",
         )
 
 

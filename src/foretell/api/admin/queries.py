@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from foretell.api.queries import parameters_of
 from foretell.core.faults import clip
 from foretell.core.identity import closest
 from foretell.core.moments import read_moment
-from foretell.core.queries import parameters_of
 from foretell.errors import Fault, MalformedRequest
 from foretell.security.usage.ledger import day_of
 

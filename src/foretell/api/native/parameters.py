@@ -10,9 +10,9 @@ import math
 import re
 
 from foretell.api.native.columns import PLAIN, Options
+from foretell.api.queries import parameters_of
 from foretell.core.faults import clip
 from foretell.core.identity import closest
-from foretell.core.queries import parameters_of
 from foretell.errors import Fault, InvalidInput, MalformedRequest
 from foretell.lifecycle.servable import Servable
 

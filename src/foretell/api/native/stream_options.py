@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple, cast, get_args
 
+from foretell.api.queries import parameters_of
 from foretell.codecs.stream.base import OnError
 from foretell.core.faults import clip
 from foretell.core.identity import closest
-from foretell.core.queries import parameters_of
 from foretell.errors import Fault
 
 KNOWN = ("on_error", "summary")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from foretell.cli.report import printable
 from foretell.core.weaknesses import Weakness
+from foretell.security.floors import outdated
 from foretell.security.posture import Facts, posture, refuse
 from foretell.security.tls.context import FollowingContext, open_context
 from foretell.security.tls.files import Leaf, TlsFiles
@@ -66,6 +67,7 @@ def facts_of(settings: Settings, bound: socket.socket, leaf: Leaf | None) -> Fac
         secrets_readable=tuple(settings.readable_secrets()),
         models_writable=not root and settings.models is not None and os.access(settings.models, os.W_OK),
         leaf=leaf,
+        outdated=outdated(),
     )
 
 
