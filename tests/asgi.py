@@ -168,9 +168,17 @@ class Api:
 
 @contextmanager
 def serving(
-    *entries: Entry, root_path: str = "", gate: Gate | None = None, desk: Any = None, **options: Any
+    *entries: Entry,
+    root_path: str = "",
+    gate: Gate | None = None,
+    desk: Any = None,
+    caller: tuple[str, int] = ("testclient", 50000),
+    **options: Any,
 ) -> Iterator[Api]:
-    """The application with these versions; ``options`` are settings. Without a ``gate`` everybody is let in."""
+    """The application with these versions; ``options`` are settings. Without a ``gate`` everybody is let in.
+
+    ``caller`` is the address that requests come from.
+    """
     settings = Settings(**options)
     holder = CatalogHolder(Catalog.of(entries, settings.default_model))
     services = Light(
@@ -182,7 +190,9 @@ def serving(
         yield services
 
     app = create_app(settings, open_services)
-    with TestClient(app, raise_server_exceptions=False, root_path=root_path, headers=request_headers()) as client:
+    with TestClient(
+        app, raise_server_exceptions=False, root_path=root_path, headers=request_headers(), client=caller
+    ) as client:
         client.event_hooks = {"response": [_looked_at]}
         yield Api(client, services)
 
