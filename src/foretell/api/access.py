@@ -20,6 +20,8 @@ KNOWN: Access = "known"
 DOCS: Access = "docs"
 
 _REMEMBERED = 1024
+_REMEMBERED_CHARS = 512
+"""Longer paths lead nowhere that is asked often, and callers could fill memory with them."""
 
 ACCESS: Mapping[str, Access] = {
     "predict": "predict",
@@ -89,7 +91,9 @@ class Table:
 
     def find(self, scope: AsgiScope) -> Asked:
         """The route for the path and method of ``scope``."""
-        return self._found(scope["method"], scope["path"], scope.get("root_path", ""))
+        path: str = scope["path"]
+        find = self._found if len(path) <= _REMEMBERED_CHARS else self._find
+        return find(scope["method"], path, scope.get("root_path", ""))
 
     def _find(self, method: str, path: str, root_path: str) -> Asked:
         scope: AsgiScope = {"type": "http", "method": method, "path": path, "root_path": root_path}
