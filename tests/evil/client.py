@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import selectors
 import socket
+import ssl
 import struct
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -51,9 +52,11 @@ def reset(made: socket.socket) -> None:
     made.close()
 
 
-def talk(port: int, *pieces: bytes, wait_s: float = 3.0, source: str = "127.0.0.1") -> Talk:
+def talk(
+    port: int, *pieces: bytes, wait_s: float = 3.0, source: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> Talk:
     """Sends the pieces, each in a write of its own, and reads until the end, or for ``wait_s`` after the last byte."""
-    with connect(port, source) as made:
+    with connect(port, source) if tls is None else tls.wrap_socket(connect(port), server_hostname="localhost") as made:
         for piece in pieces:
             with suppress(BrokenPipeError, ConnectionResetError):
                 made.sendall(piece)

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 import pytest
 
+from foretell.security.tls.context import FollowingContext
+from foretell.security.tls.files import TlsFiles
+from tests.certificates import Issuer
 from tests.evil import headers, hosts, smuggling
 from tests.evil.client import talk
 from tests.evil.paths import names
@@ -40,6 +46,61 @@ def test_no_smuggled_request_is_ever_answered(server: Running, pieces: int) -> N
             wrong.append((case.name, got))
     assert not wrong
     assert "smuggled" not in server.observer.ids
+
+
+MANY_CHUNKS = b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 20
+
+
+class Encrypted(NamedTuple):
+    """A server that speaks TLS, which waits half a second for a head, and how to connect to it."""
+
+    server: Running
+    client: ssl.SSLContext
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["lane", "ordinary"])
+def encrypted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encrypted]:
+    issuer = Issuer.make()
+    cert, key = issuer.server().write(tmp_path_factory.mktemp("tls"))
+    context = FollowingContext(TlsFiles(cert, key))
+    limits = {"head_s": 0.5, "body_s": 1, "max_chunks": 16}
+    with running(lane=request.param, keep_alive_s=2, tls=context, wire=limits) as server:
+        yield Encrypted(server, ssl.create_default_context(cadata=issuer.pem.decode()))
+
+
+def test_no_smuggled_request_is_answered_over_tls_either(encrypted: Encrypted) -> None:
+    server, some = encrypted.server, CASES[::6]
+    with ThreadPoolExecutor(25) as pool:  # a refused connection takes a second to end
+        talks = list(pool.map(lambda case: talk(server.port, case.data, tls=encrypted.client), some))
+    wrong = [
+        (case.name, got)
+        for case, got in zip(some, talks, strict=True)
+        if not got.ended or len(got.statuses) > 1 or got.rest
+    ]
+    assert not wrong
+    assert "smuggled" not in server.observer.ids
+
+
+@pytest.mark.parametrize(
+    ("data", "statuses"),
+    [
+        (b"", ()),
+        (b"GET /health HTTP/1.1\r\nHo", (408,)),
+        (b"POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{", (408,)),
+        (
+            b"POST /predict HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\n \r\n" * 20,
+            (413,),
+        ),
+        (b"GET /health/live HTTP/1.1\r\nHost: evil.example\r\n\r\n", (421,)),
+        (b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n", (200,)),
+    ],
+    ids=["silence", "half a head", "half a body", "chunks", "host", "keep alive"],
+)
+def test_what_does_not_come_in_time_or_comes_in_pieces_ends_over_tls_as_well(
+    encrypted: Encrypted, data: bytes, statuses: tuple[int, ...]
+) -> None:
+    got = talk(encrypted.server.port, data, wait_s=10, tls=encrypted.client)
+    assert (got.statuses, got.ended) == (statuses, True)
 
 
 def test_what_is_right_is_answered_in_order_however_unusual(server: Running) -> None:
