@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -479,6 +480,22 @@ def test_values_are_shown_as_json_and_clipped() -> None:
     assert shown({"a": [1, None, "é"]}) == '{"a": [1, null, "é"]}'
     assert shown('a"b') == '"a\\"b"'
     assert len(shown(["x" * 10**6] * 10)) == 64
+
+
+@pytest.mark.parametrize("codec", [jsons, csv])
+def test_a_pattern_is_not_searched_for_in_a_text_of_any_length(codec: Any) -> None:
+    signature = Signature((Column("a", ColumnType.STRING, pattern="[a-z]+@"),), output=Output("regression"))
+    for length, code in ((1000, "pattern_mismatch"), (1_000_000, "text_too_long")):
+        text = "a" * length
+        body = json.dumps({"features": [text]}).encode() if codec is jsons else b"a\n" + text.encode()
+        began_s = time.process_time()
+        with pytest.raises(InvalidInput) as caught:
+            limits = BodyLimits()
+            bind(codec.parse(body, False, limits, {}), signature, limits, "shop v1")
+        assert [fault.code for fault in caught.value.faults] == [code]
+        assert time.process_time() - began_s < 1
+    bound = Column("a", ColumnType.STRING, pattern="[a-z]+@", max_length=5000)
+    assert (bound.longest(10_000), bound.longest(100)) == (5000, 100)
 
 
 def test_a_pattern_that_is_none_is_refused_with_the_signature() -> None:

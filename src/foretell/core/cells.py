@@ -172,7 +172,7 @@ def _boolean(_: Column, value: Any, __: BodyLimits) -> Any:
 def _text(column: Column, value: Any, limits: BodyLimits) -> Any:
     if type(value) is not str:
         return _wrong_type(value, "a string", "string")
-    longest = limits.max_text_chars if column.max_length is None else min(column.max_length, limits.max_text_chars)
+    longest = column.longest(limits.max_text_chars)
     if len(value) > longest:
         return Refusal("text_too_long", f"must have at most {longest} characters", longest, len(value))
     # as JSON Schema has it, a pattern may match anywhere; an author who means the whole text writes ^...$

@@ -123,7 +123,7 @@ def _range(column: Column, lowest: float, highest: float) -> Schema:
 
 
 def _text(column: Column, limits: BodyLimits) -> Schema:
-    longest = limits.max_text_chars if column.max_length is None else min(column.max_length, limits.max_text_chars)
+    longest = column.longest(limits.max_text_chars)
     schema: Schema = {"maxLength": longest}
     if column.pattern is not None:
         schema["pattern"] = column.pattern

@@ -40,6 +40,10 @@ class ColumnType(StrEnum):
         return self in (ColumnType.FLOAT, ColumnType.INTEGER, ColumnType.BOOLEAN)
 
 
+PATTERN_CHARS = 1000
+"""The longest text of a column that has a ``pattern`` and no ``max_length``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One named column. Bounds, pattern, length and closed categories are what the author declares, and are enforced.
@@ -66,6 +70,15 @@ class Column:
             re.compile(self.pattern or "")
         except re.error as error:
             raise ManifestError(f"the pattern of column {self.name!r} is no regular expression: {error}") from None
+
+    def longest(self, most: int) -> int:
+        """How many characters a text may have where the server takes ``most``.
+
+        A pattern is searched for in what callers send, and many take time that grows with the square of its length: so
+        a text that has to match one is short unless its author says how long it may be.
+        """
+        usual = most if self.pattern is None else PATTERN_CHARS
+        return min(usual if self.max_length is None else self.max_length, most)
 
     @property
     def bounded(self) -> bool:

@@ -140,7 +140,7 @@ def _whole(column: Column) -> Any:
 
 def _text(column: Column, limits: BodyLimits) -> Any:
     if not column.closed:
-        longest = limits.max_text_chars if column.max_length is None else min(column.max_length, limits.max_text_chars)
+        longest = column.longest(limits.max_text_chars)
         return Annotated[str, msgspec.Meta(max_length=longest, pattern=column.pattern)]
     categories = column.categories or ()
     if column.pattern is not None or column.max_length is not None or not categories:

@@ -212,7 +212,7 @@ def _boolean_column(column: Column, fields: Fields) -> NDArray[Any] | None:
 def _text_column(column: Column, fields: Fields, limits: BodyLimits) -> NDArray[Any] | None:
     if column.pattern is not None:
         return None
-    longest = limits.max_text_chars if column.max_length is None else min(column.max_length, limits.max_text_chars)
+    longest = column.longest(limits.max_text_chars)
     for text in set(fields):
         if not text:
             if not column.nullable:
