@@ -20,11 +20,13 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 AUDIENCE = "foretell-tests"
 CLIENT = ("robot", "a secret of the robot")
+_making = threading.Lock()
 
 
 def make_key(kind: str, number: int = 0) -> Key:
-    """A key of a kind such as RS256; the same one for the same number."""
-    return _made(kind, number)
+    """A key of a kind such as RS256; the same one for the same number, also for the issuer's threads."""
+    with _making:
+        return _made(kind, number)
 
 
 @cache

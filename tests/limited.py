@@ -17,12 +17,13 @@ SINGLE = json.dumps({"features": [5.1, 3.5, 1.4, 0.2]}).encode()
 
 
 def iris(models: Path) -> Path:
-    """The folder with the model that the callers ask."""
+    """The folder with the model that the callers ask: in ONNX, so that its servers are soon up."""
     import foretell
     from tests.zoo import specimen
 
     found = specimen("sklearn-iris-named")
-    foretell.package(found.estimator, models / "iris" / "v1", example=found.X, class_names=["a", "b", "c"])
+    names = ["a", "b", "c"]
+    foretell.package(found.estimator, models / "iris" / "v1", example=found.X, class_names=names, format="onnx")
     return models
 
 

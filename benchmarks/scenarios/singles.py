@@ -19,7 +19,6 @@ def singles(bench: Bench, stack: ExitStack) -> list[Case]:
     iris, tumour = models.single(models.iris_rows), models.single(models.tumour_rows)
     empty = bench.start(stack, Recipe.empty())
     tutorial = bench.start(stack, Recipe.tutorial(models.iris))
-    tutorial_forest = bench.start(stack, Recipe.tutorial(models.forest))
     lane = bench.start(stack, Recipe.foretell(models.repository))
     ordinary = bench.start(stack, Recipe.ordinary(models.repository))
     asked = {
@@ -28,10 +27,14 @@ def singles(bench: Bench, stack: ExitStack) -> list[Case]:
         "lane/iris-v1": (lane.url(IRIS_V1), iris),
         "lane/iris-v2": (lane.url(IRIS_V2), iris),
         "ordinary/iris-v1": (ordinary.url(IRIS_V1), iris),
-        "tutorial/forest": (tutorial_forest.url(PREDICT), tumour),
-        "lane/forest": (lane.url(FOREST), tumour),
-        "ordinary/forest": (ordinary.url(FOREST), tumour),
     }
+    if not bench.quick:
+        tutorial_forest = bench.start(stack, Recipe.tutorial(models.forest))
+        asked |= {
+            "tutorial/forest": (tutorial_forest.url(PREDICT), tumour),
+            "lane/forest": (lane.url(FOREST), tumour),
+            "ordinary/forest": (ordinary.url(FOREST), tumour),
+        }
     cases = [
         bench.load(f"single/{name}/c{connections}", Load(url, body, connections))
         for connections in bench.connections(1, 16, 64)

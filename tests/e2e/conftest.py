@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -51,6 +52,14 @@ def client(server: Serving) -> Iterator[Client]:
 @pytest.fixture
 def iris(repository: Repository) -> Model:
     return repository.model("iris")
+
+
+@pytest.fixture(scope="session")
+def soon_up(repository: Repository, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Iris in ONNX alone, for servers where it is all the same what they serve: they need no scikit-learn."""
+    folder = tmp_path_factory.mktemp("soon-up") / "iris"
+    shutil.copytree(repository.models / "iris" / "v2", folder / "v2")
+    return folder
 
 
 @pytest.fixture

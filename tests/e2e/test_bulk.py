@@ -45,7 +45,7 @@ def write_flowers(path: Path, rows: int) -> None:
 
 @pytest.mark.parametrize(
     ("rows", "kills"),
-    [(300_000, 1), pytest.param(5_000_000, 5, marks=[pytest.mark.torture, pytest.mark.timeout(1800)])],
+    [(200_000, 1), pytest.param(5_000_000, 5, marks=[pytest.mark.torture, pytest.mark.timeout(1800)])],
 )
 def test_a_file_that_is_killed_at_random_gives_the_bytes_of_one_that_was_not(
     repository: Repository, tmp_path: Path, rows: int, kills: int, report: Report
@@ -92,7 +92,7 @@ def test_a_file_of_columns_that_is_killed_against_a_server_with_tls_and_keys_giv
     write_parquet(tmp_path / "rows.parquet", rows)
     scored, journal = tmp_path / "scored.parquet", tmp_path / "scored.parquet.scoring" / "journal"
     place = tmp_path / "server"
-    with serving(repository.models, place, options=["--tls-self-signed"], auth__mode="on") as server:
+    with serving(repository.models / "iris", place, options=["--tls-self-signed"], auth__mode="on") as server:
         command = [sys.executable, "-m", "foretell", "score", str(tmp_path / "rows.parquet"), str(scored)]
         command += ["--model", "iris", "--version", "v1", "--processes", "1"]
         command += ["--server", f"https://127.0.0.1:{server.port}", "--ca", str(place / "state" / "self-signed.pem")]

@@ -18,7 +18,6 @@ import pytest
 from foretell.execution.hosted.breaker import MOST_DEATHS
 from tests.e2e.client import Client
 from tests.e2e.load import Load
-from tests.e2e.models import Repository
 from tests.e2e.process import Serving, command, environment, free_port, serving, setting_variables, started, until
 from tests.hosting import DEEDS, MISBEHAVING
 from tests.report import Report
@@ -28,10 +27,10 @@ LIMITS: dict[str, Any] = {"execution__timeout_s": 6, "execution__memory_mib": 50
 
 
 @pytest.fixture
-def models(repository: Repository, tmp_path: Path) -> Path:
+def models(soon_up: Path, tmp_path: Path) -> Path:
     """Iris beside a model that does what it is told."""
     folder = tmp_path / "models"
-    shutil.copytree(repository.models / "iris", folder / "iris")
+    shutil.copytree(soon_up, folder / "iris")
     version = folder / "misbehaving" / "v1"
     version.mkdir(parents=True)
     (version / "model.py").write_text(MISBEHAVING)
@@ -223,7 +222,7 @@ def test_answers_of_a_hosted_model_are_remembered_beyond_the_life_of_its_host(mo
 def test_workers_share_the_hosts_and_their_parent_supervises_them(models: Path, tmp_path: Path) -> None:
     options = ["--default-model", "iris", "--workers", "2"]
     with serving(models, tmp_path / "server", options=options, **LIMITS) as server:
-        until(lambda: len([e for e in server.events() if e["event"] == "model_ready"]) >= 6, "both workers are ready")
+        until(lambda: len([e for e in server.events() if e["event"] == "model_ready"]) >= 4, "both workers are ready")
         neighbours = [Neighbour(server.port, float(i)) for i in range(8)]
         for neighbour in neighbours:
             neighbour.start()
@@ -249,7 +248,7 @@ def test_under_a_foreign_server_one_process_supervises_and_another_takes_over(mo
     )
     with started(arguments, env, tmp_path / "output.log", tmp_path) as process:
         server = Serving(process, port, tmp_path / "output.log", lane=False)
-        until(lambda: len([e for e in server.events() if e["event"] == "model_ready"]) >= 6, "both workers are ready")
+        until(lambda: len([e for e in server.events() if e["event"] == "model_ready"]) >= 4, "both workers are ready")
         (host,) = hosts(server)
         supervisor = int(re.search(r"PPid:\s+(\d+)", Path(f"/proc/{host}/status").read_text())[1])  # type: ignore[index]
         os.kill(supervisor, signal.SIGKILL)

@@ -16,7 +16,6 @@ import pytest
 
 from tests.certificates import Issuer
 from tests.e2e.cost import Cost
-from tests.e2e.models import Repository
 from tests.e2e.process import Serving, serving
 from tests.report import Report
 from tests.wire import Wire, post
@@ -73,12 +72,12 @@ class Guarded(NamedTuple):
 
 @pytest.fixture(scope="module", params=[False, True], ids=["clear", "tls"])
 def guarded(
-    request: pytest.FixtureRequest, repository: Repository, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, soon_up: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("guarded")
     models = folder / "models"
     models.mkdir()
-    shutil.copytree(repository.models / "iris", models / "iris")
+    shutil.copytree(soon_up, models / "iris")
     settings: dict[str, Any] = {"auth__mode": "on", "limits__max_body_bytes": LIMIT}
     issuer = Issuer.make() if request.param else None
     if issuer is not None:

@@ -173,7 +173,7 @@ def test_one_model_is_its_own_default(repository: Repository, place: Path) -> No
         assert stable(client.post("/predict/v1", {"features": [5.1, 3.5, 1.4, 0.2]}))["class_name"] == "setosa"
 
 
-def test_another_prefix_and_hidden_values_and_smaller_limits(repository: Repository, place: Path) -> None:
+def test_another_prefix_and_hidden_values_and_smaller_limits(soon_up: Path, place: Path) -> None:
     settings: dict[str, Any] = {
         "default_model": "iris",
         "prefix": "/ml",
@@ -182,7 +182,7 @@ def test_another_prefix_and_hidden_values_and_smaller_limits(repository: Reposit
         "limits__max_batch_rows": 3,
         "docs__enabled": False,
     }
-    with serving(repository.models, place, **settings) as server, Client(server.port) as client:
+    with serving(soon_up, place, **settings) as server, Client(server.port) as client:
         assert client.post("/ml/predict", {"features": [5.1, 3.5, 1.4, 0.2]}).status == 200
         assert client.post("/predict", {"features": [5.1, 3.5, 1.4, 0.2]}).status == 200
         assert client.post("/api/v1/predict", {"features": [5.1, 3.5, 1.4, 0.2]}).status == 404

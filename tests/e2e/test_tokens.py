@@ -17,7 +17,6 @@ from foretell.core.access.grant import Grant
 from foretell.core.access.scopes import Scope
 from foretell.security.audit import Author
 from foretell.security.keys.opening import open_keys
-from tests.e2e.models import Repository
 from tests.e2e.process import Serving, serving, until
 from tests.issuer import AUDIENCE, Issuer, issuing
 
@@ -69,10 +68,10 @@ def settings(issuer: Issuer) -> str:
 
 
 def test_tokens_of_an_issuer_that_rotates_its_keys_goes_away_and_is_flooded(
-    repository: Repository, place: Path, issuer: Issuer
+    soon_up: Path, place: Path, issuer: Issuer
 ) -> None:
     options: dict[str, Any] = {"auth__issuers": settings(issuer), "default_model": "iris"}
-    with serving(repository.models, place, **options) as server:
+    with serving(soon_up, place, **options) as server:
         assert post(f"{server.url}/predict", IRIS, content_type="application/json")[0] == 401
         old = issuer.token()
         assert predict(server, old) == 200
@@ -90,12 +89,10 @@ def test_tokens_of_an_issuer_that_rotates_its_keys_goes_away_and_is_flooded(
         assert old not in server.text
 
 
-def test_where_the_issuer_was_never_there_its_tokens_are_put_off(
-    repository: Repository, place: Path, issuer: Issuer
-) -> None:
+def test_where_the_issuer_was_never_there_its_tokens_are_put_off(soon_up: Path, place: Path, issuer: Issuer) -> None:
     issuer.fault = (503, b"", {})
     options: dict[str, Any] = {"auth__issuers": settings(issuer), "default_model": "iris"}
-    with serving(repository.models, place, **options) as server:
+    with serving(soon_up, place, **options) as server:
         kind = {"content_type": "application/json", "authorization": f"Bearer {issuer.token()}"}
         status, document = post(f"{server.url}/predict", IRIS, **kind)
         assert (status, document["code"]) == (503, "issuer_unavailable")
@@ -104,9 +101,9 @@ def test_where_the_issuer_was_never_there_its_tokens_are_put_off(
 
 @pytest.mark.parametrize("lane", [True, False], ids=["lane", "ordinary"])
 def test_a_token_for_a_key_is_known_on_every_worker_and_ends_with_the_key(
-    repository: Repository, place: Path, lane: bool
+    soon_up: Path, place: Path, lane: bool
 ) -> None:
-    with serving(repository.models, place, lane=lane, default_model="iris", workers=2) as server:
+    with serving(soon_up, place, lane=lane, default_model="iris", workers=2) as server:
         key = create(place, "partner", "predict")
         status, made = trade(server, key)
         assert status == 200, made

@@ -12,6 +12,7 @@ import pytest
 
 from foretell.security.keys.following import POLL_S
 from tests.e2e.process import Serving, command, environment, serving, until
+from tests.limited import iris
 from tests.report import Report
 from tests.wire import Wire, get, post
 
@@ -21,13 +22,7 @@ MANY = 16
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import foretell
-    from tests.zoo import specimen
-
-    models = tmp_path_factory.mktemp("models")
-    found = specimen("sklearn-iris-named")
-    foretell.package(found.estimator, models / "iris" / "v1", example=found.X, class_names=["a", "b", "c"])
-    return models
+    return iris(tmp_path_factory.mktemp("models"))
 
 
 @pytest.fixture(scope="module")

@@ -22,17 +22,12 @@ import pytest
 
 from foretell.execution.hosted.place import temporary_prefix
 from tests.e2e.process import Serving, command, environment, serving, until
+from tests.limited import iris
 
 
 @pytest.fixture(scope="module")
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    import foretell
-    from tests.zoo import specimen
-
-    models = tmp_path_factory.mktemp("models")
-    found = specimen("sklearn-iris-named")
-    foretell.package(found.estimator, models / "iris" / "v1", example=found.X, class_names=["a", "b", "c"])
-    return models
+    return iris(tmp_path_factory.mktemp("models"))
 
 
 def called(*args: str, folder: Path, **variables: str) -> tuple[int, str]:
