@@ -18,7 +18,10 @@ class Cost:
         return next(int(line.split()[1]) for line in lines if line.startswith(name))
 
     def _running_ns(self) -> int:
-        threads = (self._folder / "task").iterdir()
+        """Of all its threads, and of the processes it has started."""
+        threads = list((self._folder / "task").iterdir())
+        children = " ".join((thread / "children").read_text(encoding="ascii") for thread in threads).split()
+        threads += [thread for child in children for thread in Path(f"/proc/{child}/task").iterdir()]
         return sum(int((thread / "schedstat").read_text(encoding="ascii").split()[0]) for thread in threads)
 
     @property

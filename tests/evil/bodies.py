@@ -1,4 +1,4 @@
-"""Bodies that grow as they are read, and forms that are hard to take apart (faults.md, rows 53 and 57)."""
+"""Bodies that lie, that grow as they are read, and forms that are hard to take apart (faults.md, rows 49, 53 and 57)."""
 
 from __future__ import annotations
 
@@ -49,6 +49,38 @@ def bombs() -> Iterator[Body]:
         ("zstandard", "zstd", b"\x28\xb5\x2f\xfd" * 1000),
     ):
         yield Body(name, data, ("Content-Type: application/json", f"Content-Encoding: {encoding}"))
+
+
+def lies() -> Iterator[Body]:
+    """JSON that nests, repeats, breaks off, or holds what is no number and no text."""
+    deep = 100_000
+    for name, data in (
+        ("arrays in arrays", b"[" * deep),
+        ("arrays in arrays, closed", b'{"features": ' + b"[" * deep + b"]" * deep + b"}"),
+        ("objects in objects", b'{"a":' * deep + b"1" + b"}" * deep),
+        ("a number of 100,000 digits", b'{"features": [%b, 3.5, 1.4, 0.2]}' % (b"9" * deep)),
+        ("a fraction of 100,000 digits", b'{"features": [0.%b, "x", 1.4, 0.2]}' % (b"1" * deep)),
+        ("an exponent of 100,000 digits", b'{"features": [1e%b, 3.5, 1.4, 0.2]}' % (b"9" * deep)),
+        ("NaN", b'{"features": [NaN, 3.5, 1.4, 0.2]}'),
+        ("infinity", b'{"features": [-Infinity, 3.5, 1.4, 0.2]}'),
+        ("1e999", b'{"features": [1e999, 3.5, 1.4, 0.2]}'),
+        ("one key many times", b"{" + b'"features": [1], ' * 10_000 + b'"features": [1]}'),
+        ("many keys", b"{" + b", ".join(b'"k%d": 1' % i for i in range(20_000)) + b"}"),
+        ("half a surrogate", b'{"features": ["\\ud800", 3.5, 1.4, 0.2]}'),
+        ("surrogates", b'{"features": ["' + b"\\ud800" * 50_000 + b'", 3.5, 1.4, 0.2]}'),
+        ("escapes", b'{"features": ["' + b"\\u0041" * 50_000 + b'", 3.5, 1.4, 0.2]}'),
+        ("no UTF-8", b'{"features": ["\xff\xfe\xc0\xaf", 3.5, 1.4, 0.2]}'),
+        ("a mark in front", b"\xef\xbb\xbf" + ROW + b"x"),
+        ("UTF-16", ROW.decode().encode("utf-16")),
+        ("a megabyte of text", b'{"features": ["' + b"x" * MIB + b'", 3.5, 1.4, 0.2]}'),
+        ("a megabyte of blanks", b" " * MIB + b"x"),
+        ("a megabyte of a key", b'{"' + b"k" * MIB + b'": 1}'),
+        ("a text without an end", b'{"features": ["' + b"x" * MIB),
+        ("backslashes", b'{"features": ["' + b"\\\\" * (MIB // 2)),
+        ("features without an end", b'{"features": [' + b"1," * 200_000),
+        ("100,000 features", b'{"features": [' + b"1," * deep + b"1]}"),
+    ):
+        yield Body(name, data, ("Content-Type: application/json",))
 
 
 def _form(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hmac
 import json
@@ -16,7 +17,10 @@ from joserfc import jwe, jws
 from joserfc.jwk import ECKey, RSAKey
 
 from foretell.core.access.claims import Rules
+from foretell.core.access.credentials import presented
+from foretell.core.access.decision import Action
 from foretell.core.access.token import unpadded
+from foretell.errors import Unauthenticated
 from foretell.security.gate import Gate
 from foretell.security.openness import stranger
 from foretell.security.tokens.identities import TokenIdentities
@@ -26,6 +30,7 @@ from foretell.security.unlimited import Unlimited
 from tests.asgi import Api, Shop, ready, serving
 from tests.gates import Keys
 from tests.issuer import AUDIENCE, Issuer, make_key, signed
+from tests.report import Report
 
 URL = "https://issuer.example"
 ISSUER = Issuer(URL)
@@ -220,3 +225,33 @@ def test_a_hostile_token_is_answered_as_a_wrong_key_is(api: Api, case: str) -> N
     refused = shown(ask(api, HOSTILE[case]()))
     assert refused == shown(ask(api, "ft_abcdefgh_" + "0" * 49))
     assert refused[0] == 401 and refused[1]["code"] == "credential_invalid"
+
+
+def test_a_hostile_token_is_refused_in_little_time(api: Api, report: Report) -> None:
+    gate, loop = api.services.gate, asyncio.new_event_loop()
+    try:
+
+        def ms(secret: str) -> float:
+            async def refused() -> float:
+                began_s = time.process_time()
+                with pytest.raises(Unauthenticated):
+                    credential = presented([(b"authorization", b"Bearer " + secret.encode("latin-1"))])
+                    assert credential is not None
+                    await gate.identify(credential, Action("predict"), "203.0.113.7", loopback=False)
+                return (time.process_time() - began_s) * 1e3
+
+            return min(loop.run_until_complete(refused()) for _ in range(5))
+
+        taken = {case: ms(make()) for case, make in HOSTILE.items()}
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+    slowest = max(taken, key=taken.__getitem__)
+    report(
+        "Tokens that are forged, stale or another's",
+        bar="0 accepted, ≤ 10 ms of processor time each",
+        tokens=len(taken),
+        worst_ms=taken[slowest],
+        slowest=slowest,
+    )
+    assert taken[slowest] <= 10

@@ -93,9 +93,13 @@ def test_a_file_that_is_not_as_stated_is_refused(tmp_path: Path, make: Callable[
     assert str(tmp_path) not in caught.value.detail
 
 
-@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "no/such"])
+@pytest.mark.parametrize("name", ["a\0b", "x" * 300, "no/such", "/etc/passwd", "../beside", ".."])
 def test_names_that_are_none_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(IntegrityError), verified(tmp_path, [Artifact(name, "0" * 64, 1)]):
+    (tmp_path / "beside").write_bytes(b"x")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IntegrityError), verified(tmp_path / "folder", [Artifact(name, "0" * 64, 1)]):
+        pass
+    with pytest.raises(IntegrityError), measured(tmp_path / "folder", name):
         pass
 
 

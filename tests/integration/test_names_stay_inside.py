@@ -15,7 +15,7 @@ from tests.report import Report
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("every", [9, pytest.param(1, marks=[pytest.mark.torture, pytest.mark.timeout(1800)])])
+@pytest.mark.parametrize("every", [7, pytest.param(1, marks=[pytest.mark.torture, pytest.mark.timeout(1800)])])
 def test_no_name_leads_to_a_file_outside(tmp_path: Path, every: int, report: Report) -> None:
     assert len(list(names())) >= 500
     command = [sys.executable, "-m", "tests.evil.names_at_work", str(tmp_path), str(every)]

@@ -29,6 +29,7 @@ from foretell.security.keys.keyring import Keyring
 from foretell.security.keys.opening import open_keys
 from foretell.security.keys.pepper import Pepper
 from foretell.security.keys.record import KeyRecord
+from tests.report import Report
 
 PEPPER = Pepper("a pepper of the tests' own, long enough")
 CHARACTERS = string.ascii_letters + string.digits
@@ -204,6 +205,22 @@ def steps(ring: Keyring, key: bytes) -> list[int]:
         sys.settrace(before)
     assert len(found) > 5
     return found
+
+
+def test_a_key_that_is_refused_costs_little(report: Report) -> None:
+    ring, (unknown, expired, revoked) = ring_of_refused(300), refused_keys(300)
+    damaged = [key[:-1] + b"!" for key in unknown]
+
+    def each_us(keys: list[bytes]) -> float:
+        began_s = time.process_time()
+        for key in keys:
+            presented = credential(key)
+            assert ring.known(presented) is None
+        return (time.process_time() - began_s) * 1e6 / len(keys)
+
+    worst = max(min(each_us(keys) for _ in range(5)) for keys in (unknown, expired, revoked, damaged))
+    report("A key that is refused", bar="≤ 50 µs of processor time", keys=len(unknown) * 4, worst_us=worst)
+    assert worst <= 50
 
 
 @pytest.mark.torture

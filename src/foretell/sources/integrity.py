@@ -164,6 +164,8 @@ def _opened_folder(folder: Path) -> Iterator[int]:
 @contextmanager
 def _opened(folder_fd: int, name: str) -> Iterator[tuple[int, os.stat_result]]:
     """A regular file of the folder, open for reading. Looks before it opens: opening a device may have effects."""
+    if "/" in name or name in ("", ".", ".."):  # to the system a path, which may lead out of the folder
+        raise IntegrityError(f"{name[:64]!r} is not the plain name of a file in the folder")
     try:
         fault = kind_fault(os.lstat(name, dir_fd=folder_fd).st_mode)
         if fault:
