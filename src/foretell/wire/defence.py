@@ -14,6 +14,7 @@ import structlog
 from foretell.core.headers import safety_headers
 from foretell.core.hosts import Hosts
 from foretell.core.proxies import Proxies
+from foretell.execution.turns import Turns
 from foretell.settings import Settings
 from foretell.wire.refusals import NO_ROOM, Refusal
 
@@ -58,6 +59,7 @@ class Defence:
         self.most_handshakes = max(1, self.most // HANDSHAKING)
         limits = self.limits
         self.tick_s = min(1.0, limits.head_s / 2, limits.write_stall_s / 2, settings.keep_alive_s / 2)
+        self.turns = Turns()
         self._each = settings.wire.max_connections_per_address
         self._by_place: Counter[str] = Counter()
         self._admitted: dict[Connection, str | None] = {}

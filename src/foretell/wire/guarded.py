@@ -42,14 +42,13 @@ class GuardedProtocol(WatchedProtocol):
     # -- reading --
 
     def data_received(self, data: bytes) -> None:
-        if self._deaf:
-            self._throw_away(len(data))
+        if not self._heeds and self._put_off(data):
             return
         self._ended = False
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            self._deaf = True  # it is answered as the HTTP it is, and what came behind it is nobody's
+            self.deafen()  # it is answered as the HTTP it is, and what came behind it is nobody's
             return
         except httptools.HttpParserError as error:
             cause = error.__context__
@@ -226,7 +225,7 @@ class GuardedProtocol(WatchedProtocol):
         """Answers what did not become a request, in its turn, and ends the connection."""
         if self._deaf or self.transport.is_closing():
             return
-        self._deaf = True
+        self.deafen()
         self.defence.note(refusal)
         cycle = self.cycle
         if cycle is None or cycle.response_complete:

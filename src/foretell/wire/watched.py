@@ -1,7 +1,7 @@
 """The life of one connection: its place among the others, and how long it may wait for what.
 
-It reaches into uvicorn's protocol class, whose inner workings are no public interface: see ``wire.tested``. One timer
-for each connection goes off once a second and looks how things stand; requests only leave the times it looks at.
+It reaches into uvicorn's protocol class, whose inner workings are no public interface: see ``wire.tested``. Once a second
+each connection has a turn to look how things stand; requests only leave the times it looks at.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from foretell.core.access.address import network_of
 from foretell.core.hosts import is_loopback
 from foretell.core.proxies import Caller
+from foretell.execution.turns import Turn
 from foretell.wire.defence import Defence
 from foretell.wire.ordinary import is_reset
 from foretell.wire.refusals import NO_ROOM, TOO_SLOW, Refusal, response
@@ -50,12 +51,14 @@ class WatchedProtocol(HttpToolsProtocol):
         self._surplus = False
         self._unproven = True
         self._in_head = False
-        self._watch: asyncio.TimerHandle | None = None
+        self._watch: Turn | None = None
         self._idle_since: float | None = None
         self._stalled: tuple[float, int] | None = None
         self._linger_until: float | None = None
         self._thrown_bytes = 0
         self._deaf = False
+        self._heeds = False
+        self._first = b""
         self._half_closed = False
         self._version = "1.1"
 
@@ -70,7 +73,7 @@ class WatchedProtocol(HttpToolsProtocol):
         self._hosts = defence.hosts if own and not self._proxied else defence.hosts_of_others
         self.place = None if self._proxied or address is None else network_of(address)
         self.caller = Caller(address, self.scheme or "http")
-        self._watch = self.loop.call_later(defence.tick_s, self._look)
+        self._watch = defence.turns.later(defence.tick_s, self._look)
         self._surplus = not defence.admit(self, self.made_s)
         if self.scheme == "https":
             transport.set_read_buffer_limits(high=TLS_AHEAD_BYTES)  # type: ignore[attr-defined]  # asyncio's, uvloop's
@@ -99,7 +102,7 @@ class WatchedProtocol(HttpToolsProtocol):
         if not (self.pipeline or getattr(cycle, "response_started", False) or self._version == "1.0"):
             self.transport.write(PROBE)
             for seconds in PROBES_S:  # of who went away for good, the first look tells; of who is far, the second
-                self.loop.call_later(seconds, self._notice_reset)
+                self.defence.turns.later(seconds, self._notice_reset)
         return True
 
     def _notice_reset(self) -> None:
@@ -123,7 +126,7 @@ class WatchedProtocol(HttpToolsProtocol):
 
     def _linger(self) -> None:
         """Ends the connection, but not before its last answer has had time to arrive."""
-        self._deaf = True
+        self.deafen()
         self._linger_until = time.perf_counter() + LINGER_S
         self.flow.resume_reading()
         self._throw_away(len(self.cycle.body) if self.cycle is not None and self.cycle.more_body else 0)
@@ -131,10 +134,41 @@ class WatchedProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         self._watch_for(LINGER_S)
 
-    def _throw_away(self, count: int) -> None:
-        self._thrown_bytes += count
-        if self._thrown_bytes > LINGER_BYTES:
-            self.flow.pause_reading()
+    def deafen(self) -> None:
+        """What comes from here on is thrown away."""
+        self._deaf, self._heeds = True, False
+
+    # -- what is not read at once --
+
+    def _put_off(self, data: bytes) -> bool:
+        """Whether bytes are not to be read now: they are thrown away, or are the first of one of many connections.
+
+        To hear somebody out for the first time takes longer than to go on, so that those who are known would wait for
+        a thousand that come at once.
+        """
+        if self._deaf:
+            self._thrown_bytes += len(data)
+            if self._thrown_bytes > LINGER_BYTES:
+                self.flow.pause_reading()
+            return True
+        if self._first:
+            self._first += data
+            return True
+        if self.scheme == "https" or self.defence.turns.spare():  # a handshake takes longer than the head behind it
+            self._heeds = True
+            return False
+        self._first = data
+        self.flow.pause_reading()
+        self.defence.turns.later(0.0, self._hear)
+        return True
+
+    def _hear(self) -> None:
+        """Reads what was put off."""
+        data, self._first = self._first, b""
+        if not (self._deaf or self.transport.is_closing()):
+            self._heeds = True
+            self.flow.resume_reading()
+            self.data_received(data)
 
     def _end(self) -> None:
         """Ends a connection whose last answer has had its time."""
@@ -158,7 +192,7 @@ class WatchedProtocol(HttpToolsProtocol):
     def _watch_for(self, seconds: float) -> None:
         if self._watch is not None:
             self._watch.cancel()
-        self._watch = self.loop.call_later(max(0.001, min(seconds, self.defence.tick_s)), self._look)
+        self._watch = self.defence.turns.later(max(0.001, min(seconds, self.defence.tick_s)), self._look)
 
     def _look(self) -> None:
         """Ends what has taken too long, and looks again when something else could have."""
