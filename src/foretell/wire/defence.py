@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import resource
-import time
 from collections import Counter
 from typing import Protocol
 
@@ -14,8 +10,9 @@ import structlog
 from foretell.core.headers import safety_headers
 from foretell.core.hosts import Hosts
 from foretell.core.proxies import Proxies
-from foretell.execution.turns import Turns
+from foretell.execution.turns import Turn, Turns
 from foretell.settings import Settings
+from foretell.wire import files
 from foretell.wire.refusals import NO_ROOM, Refusal
 
 HANDSHAKING = 4
@@ -52,7 +49,7 @@ class Defence:
         self.cors = bool(settings.cors.origins)
         self.safety = {scheme: safety_headers(scheme, settings.wire.hsts_s) for scheme in ("http", "https")}
         self.health = frozenset((prefix + path).encode() for prefix in {"", settings.prefix} for path in _HEALTH)
-        room = _room(_free_files() if free_files is None else free_files)
+        room = _room(files.free() if free_files is None else free_files)
         if settings.tls.enabled:
             room = room * HANDSHAKING // (HANDSHAKING + 1)  # a handshake holds a file, too
         self.most = max(1, min(settings.wire.max_connections, room))
@@ -66,8 +63,7 @@ class Defence:
         self._unproven: dict[Connection, None] = {}
         self._surplus: dict[Connection, None] = {}
         self._refused: Counter[str] = Counter()
-        self._told_s = -TELL_S
-        self._telling: asyncio.TimerHandle | None = None
+        self._telling: Turn | None = None
 
     @property
     def admitted(self) -> int:
@@ -112,21 +108,34 @@ class Defence:
     def note(self, refusal: Refusal) -> None:
         """Counts a refusal; the log tells once a second what there were."""
         self._refused[refusal.code] += 1
-        left_s = self._told_s + TELL_S - time.monotonic()
-        if left_s <= 0:
+        if self._telling is None:
             self.tell()
-        elif self._telling is None:
-            self._telling = asyncio.get_running_loop().call_later(left_s, self.tell)
 
     def tell(self) -> None:
-        """Tells the log what was refused since it was told last, where anything was."""
+        """Tells the log what was refused since it was told last, where anything was; and again in a second."""
         if self._telling is not None:
             self._telling.cancel()
             self._telling = None
         if self._refused:
-            self._told_s = time.monotonic()
             _log.warning("refused_below_http", **self._refused)
             self._refused.clear()
+            self._telling = self.turns.later(TELL_S, self.tell)
+
+    def look_at_files(self) -> bool:
+        """Whether there are files left to open; the log tells where there are none. To be called once a second.
+
+        The system, or the loop, closes new connections then, and this is the only place that can say so.
+        """
+        out = files.none_left()
+        if out:
+            _log.error(
+                "out_of_files",
+                limit=files.limit(),
+                connections=len(self._admitted),
+                hint="new connections are closed until files are; allow more (ulimit -n) or fewer connections "
+                "(wire.max_connections)",
+            )
+        return not out
 
     def leave(self, connection: Connection) -> None:
         """The connection has ended. To say so twice is as good as once."""
@@ -144,11 +153,3 @@ class Defence:
 def _room(free_files: int) -> int:
     """How many connections can be held: a fifth of the files stays free for models, logs and what is beyond."""
     return int(free_files * 0.8) - RESERVE
-
-
-def _free_files() -> int:
-    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    try:
-        return limit - len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # as cheap as it gets, and names are enough
-    except OSError:  # no /proc here
-        return limit

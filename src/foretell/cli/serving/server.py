@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import FrameType
@@ -35,6 +36,8 @@ FAREWELL_S = 2.0
 """How long a caller may take to answer that a connection ends; an idle one may never do so."""
 LOOK_TICKS = 10
 """uvicorn has ten ticks a second."""
+BUSY_S = 0.5
+"""So much of a second with no file left is more than to turn callers away takes."""
 
 OnReady = Callable[[Mapping[str, Any]], None]
 
@@ -106,6 +109,9 @@ class Server(uvicorn.Server):
         self._announced: asyncio.Future[None] | None = None
         self._rescan_wanted = False
         self._had_terminal = has_terminal()
+        self._doors: list[socket.socket] = []
+        self._shut = False
+        self._used_s = 0.0
 
     def serve_on(self, bound: socket.socket) -> None:
         """Serves until a signal stops it. Raises a ForetellError where it could not start."""
@@ -133,8 +139,9 @@ class Server(uvicorn.Server):
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             sys.exit(STARTUP_FAILURE)
+        self._doors = sockets or []
         try:
-            await self._listen(sockets or [])
+            await self._listen()
         except OSError:
             await self.lifespan.shutdown()
             raise
@@ -148,8 +155,11 @@ class Server(uvicorn.Server):
             # on a thread: what draws for people takes a moment to import, and the first request may be here already
             self._announced = loop.run_in_executor(None, self._on_ready, self.lifespan.state)
 
-    async def _listen(self, sockets: list[socket.socket]) -> None:
-        """As uvicorn does, with bounds on how many handshakes there are, and how long one and a farewell may take."""
+    async def _listen(self) -> None:
+        """As uvicorn does, with bounds on how many handshakes there are, and how long one and a farewell may take.
+
+        It listens to copies, so that it can stop to while the system goes on holding who comes.
+        """
         loop, config = asyncio.get_running_loop(), self.config
         state = self.lifespan.state
         encrypted = self._tls is not None
@@ -161,11 +171,11 @@ class Server(uvicorn.Server):
             return cast(asyncio.Protocol, made(config=config, server_state=self.server_state, app_state=state))
 
         self.servers = []
-        for each in sockets:
+        for each in self._doors:
             state[FACTS] = partial(self._facts, each)
             server = await loop.create_server(
                 protocol,
-                sock=each,
+                sock=each.dup(),
                 ssl=self._tls,
                 backlog=config.backlog,
                 ssl_handshake_timeout=HANDSHAKE_S if encrypted else None,
@@ -179,7 +189,27 @@ class Server(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % LOOK_TICKS == 0:
             self._look()
+            await self._look_at_files()
         return await super().on_tick(counter)
+
+    async def _look_at_files(self) -> None:
+        """Listens to nobody while the loop goes round and round over a caller for whom there is no file.
+
+        It mostly turns such callers away with a file it keeps for that, but another thread can take that one.
+        """
+        used_s = time.thread_time()
+        busy, self._used_s = used_s - self._used_s > BUSY_S, used_s
+        files_left = self.lifespan.state["wire"].look_at_files()
+        if busy and not (files_left or self._shut):
+            self._shut = True
+            for server in self.servers:
+                server.close()
+        elif files_left and self._shut and not self.should_exit:
+            try:
+                await self._listen()
+            except OSError:  # the last one was taken meanwhile: the next second tells
+                return
+            self._shut = False
 
     def _look(self, *, asked: bool = False) -> None:
         """Has the certificates looked at, on a thread: their disk may be slow."""
