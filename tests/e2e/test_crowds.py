@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import socket
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import pytest
 
 import foretell
-from tests.e2e.process import Serving, serving
+from tests.e2e.process import Serving, probe, serving, until
 from tests.evil.client import ADDRESSES, Crowd, connect, read
 from tests.evil.normal import Normal, Traffic
 from tests.report import Report
@@ -22,6 +27,10 @@ from tests.tooling import find_tool
 from tests.wire import Wire, get, post
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(600)]
+Result = TypeVar("Result")
+ROUNDS = 3
+SECONDS = 12.0
+"""How long normal traffic goes on beside a crowd: from before it comes until the last of it is gone."""
 PATH = "/api/v1/models/plane/predict"
 ROW = b'{"features": [1.0, 2.0]}'
 HEAD = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\n".encode()
@@ -50,6 +59,75 @@ def normal(server: Serving, seconds: float) -> Normal:
     return Traffic(server.port, PATH, ROW, seconds).result()
 
 
+@pytest.fixture
+def cores(server: Serving) -> Iterator[None]:
+    """The server's loop has a core of its own, and whoever calls it the others (faults.md §3)."""
+    ours = os.sched_getaffinity(0)
+    first = min(ours)
+    if len(ours) > 1:
+        os.sched_setaffinity(server.process.pid, {first})
+        os.sched_setaffinity(0, ours - {first})
+    yield
+    os.sched_setaffinity(0, ours)
+
+
+def modestly(work: Callable[[], Result]) -> Result:
+    """Does a crowd's own work in a thread that lets normal traffic go first: a crowd is on other machines than those it
+    disturbs, and what it takes of this one is not the server's doing."""
+
+    def give_way() -> None:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 19)
+
+    with ThreadPoolExecutor(1, initializer=give_way) as thread:
+        return thread.submit(work).result()
+
+
+class Round(NamedTuple):
+    """Normal traffic before and beside one crowd, and what became of the crowd. Times are from the first connection."""
+
+    before: Normal
+    during: Normal
+    left: int
+    made_s: float
+    last_s: float
+    statuses: set[tuple[int, ...]]
+
+
+def round_of(server: Serving, count: int, first: bytes, drip: bytes, wait_s: float) -> Round:
+    before = normal(server, 10)
+    beside = Traffic(server.port, PATH, ROW, SECONDS)
+    time.sleep(0.5)  # until it asks
+
+    def crowd_in() -> tuple[int, float, float, set[tuple[int, ...]]]:
+        began_s = time.monotonic()
+        with Crowd.of(count, server.port, first) as crowd:
+            made_s = time.monotonic() - began_s
+            crowd.watch(wait_s, drip=drip)
+            last_s = max(crowd.ended_s.values(), default=began_s) - began_s
+            return len(crowd.open), made_s, last_s, {read(came, True).statuses for came in crowd.came.values()}
+
+    crowd = modestly(crowd_in)
+    return Round(before, beside.result(), *crowd)
+
+
+def undisturbed(rounds: Sequence[Round]) -> bool:
+    """Whether normal traffic kept its pace, in most rounds: 1.5 times what it took alone, or 2 ms more, which is what
+    one pause of any process on the machine takes."""
+    return median(r.during.p99_ms - max(1.5 * r.before.p99_ms, r.before.p99_ms + 2) for r in rounds) <= 0
+
+
+def told(rounds: Sequence[Round]) -> dict[str, Any]:
+    """The figures of all rounds."""
+    return {
+        "rounds": len(rounds),
+        "left": sum(r.left for r in rounds),
+        "closed_s": round(max(r.last_s for r in rounds), 1),
+        "failed": sum(r.during.failed for r in rounds),
+        "p99_before_ms": median(r.before.p99_ms for r in rounds),
+        "p99_during_ms": median(r.during.p99_ms for r in rounds),
+    }
+
+
 def memory_mib(server: Serving) -> float:
     for line in Path(f"/proc/{server.process.pid}/status").read_text(encoding="utf-8").splitlines():
         if line.startswith("VmRSS"):
@@ -57,9 +135,17 @@ def memory_mib(server: Serving) -> float:
     raise AssertionError("no VmRSS")
 
 
-def cpu_s(server: Serving) -> float:
-    fields = Path(f"/proc/{server.process.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
+def cpu_s(*pids: int) -> float:
+    """The processor time that these processes have taken together."""
+    stats = [Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split() for pid in pids]
+    return sum(int(fields[11]) + int(fields[12]) for fields in stats) / 100
+
+
+def processes(server: Serving) -> list[int]:
+    """The processes that take connections: the server's own, or its workers."""
+    own = server.process.pid
+    children = Path(f"/proc/{own}/task/{own}/children").read_text(encoding="utf-8").split()
+    return [int(pid) for pid in children] or [own]
 
 
 KINDS = {
@@ -70,46 +156,32 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_thousand_slow_heads(server: Serving, report: Report, kind: str) -> None:
+def test_two_thousand_slow_heads(server: Serving, cores: None, report: Report, kind: str) -> None:
     first, drip = KINDS[kind]
-    before = normal(server, 10)
-    beside = Traffic(server.port, PATH, ROW, 10)
-    began_s = time.monotonic()
-    with Crowd.of(1950, server.port, first) as crowd:
-        made_s = time.monotonic()
-        crowd.watch(20, drip=drip)
-        left, last_s = len(crowd.open), max(crowd.ended_s.values(), default=0.0) - began_s
-    during = beside.result()
+    rounds = [round_of(server, 1950, first, drip, 20) for _ in range(ROUNDS)]
     report(
         f"Slow heads, {kind}: closed in time, nobody else disturbed",
         bar="closed <= 11 s, E = 0, p99 <= 1.5 x",
-        sockets=1950, addresses=len(ADDRESSES), left=left, closed_s=round(last_s, 1), failed=during.failed,
-        p99_before_ms=before.p99_ms, p99_during_ms=during.p99_ms,
+        sockets=1950, addresses=len(ADDRESSES), **told(rounds),
     )  # fmt: skip
-    assert left == 0
-    assert last_s < 11 + (made_s - began_s)
-    assert during.failed == 0
-    assert during.p99_ms <= max(1.5 * before.p99_ms, before.p99_ms + 2)
+    assert sum(r.left for r in rounds) == 0
+    assert all(r.last_s < 11 + r.made_s for r in rounds)
+    assert sum(r.during.failed for r in rounds) == 0
+    assert undisturbed(rounds)
 
 
-def test_a_thousand_slow_bodies(server: Serving, report: Report) -> None:
-    before = normal(server, 10)
-    beside = Traffic(server.port, PATH, ROW, 10)
-    with Crowd.of(1000, server.port, HEAD + b"Content-Length: 100000\r\n\r\n{") as crowd:
-        began_s = time.monotonic()
-        crowd.watch(40, drip=b" ")
-        left, last_s = len(crowd.open), max(crowd.ended_s.values(), default=0.0) - began_s
-        statuses = {read(came, True).statuses for came in crowd.came.values()}
-    during = beside.result()
+def test_a_thousand_slow_bodies(server: Serving, cores: None, report: Report) -> None:
+    head = HEAD + b"Content-Length: 100000\r\n\r\n{"
+    rounds = [round_of(server, 1000, head, b" ", 40) for _ in range(ROUNDS)]
     report(
         "Slow bodies, a byte a second: 408, nobody else disturbed",
         bar="closed <= 31 s, E = 0, p99 <= 1.5 x",
-        sockets=1000, left=left, closed_s=round(last_s, 1), failed=during.failed,
-        p99_before_ms=before.p99_ms, p99_during_ms=during.p99_ms,
+        sockets=1000, **told(rounds),
     )  # fmt: skip
-    assert (left, statuses, during.failed) == (0, {(408,)}, 0)
-    assert last_s < 31
-    assert during.p99_ms <= max(1.5 * before.p99_ms, before.p99_ms + 2)
+    assert {status for r in rounds for status in r.statuses} == {(408,)}
+    assert (sum(r.left for r in rounds), sum(r.during.failed for r in rounds)) == (0, 0)
+    assert max(r.last_s for r in rounds) < 31
+    assert undisturbed(rounds)
 
 
 def test_five_hundred_callers_that_never_read(plane: Path, place: Path, report: Report) -> None:
@@ -157,7 +229,7 @@ def test_a_thousand_half_closed_connections(server: Serving, report: Report) -> 
     assert whole == 1000
 
 
-def test_a_flood_of_twenty_thousand_connections(server: Serving, report: Report) -> None:
+def test_a_flood_of_twenty_thousand_connections(server: Serving, cores: None, report: Report) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),) * 2)
     before, made, worst = memory_mib(server), 0, 0.0
     held: list[socket.socket] = []
@@ -191,23 +263,46 @@ def test_a_flood_of_twenty_thousand_connections(server: Serving, report: Report)
         assert wire.answer().status == 200
 
 
-def test_out_of_files(server: Serving, report: Report) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_out_of_files(plane: Path, place: Path, report: Report, workers: int) -> None:
     find_tool("prlimit")
-    files = len(list(Path(f"/proc/{server.process.pid}/fd").iterdir())) + 100
-    subprocess.run(["prlimit", f"--pid={server.process.pid}", f"--nofile={files}:{files}"], check=True)
-    lines = len(server.text.splitlines())
-    with Crowd.of(400, server.port) as crowd:
-        began_s, used_s = time.monotonic(), cpu_s(server)
-        crowd.watch(8)
-        load = (cpu_s(server) - used_s) / (time.monotonic() - began_s)
-        said = len(server.text.splitlines()) - lines
-    with Wire(server.port) as wire:
-        wire.send(post(PATH, ROW))
-        status = wire.answer().status
+    with serving(plane, place, workers=workers) as server:
+        files = {pid: len(list(Path(f"/proc/{pid}/fd").iterdir())) + 100 for pid in processes(server)}
+        for pid, count in files.items():
+            subprocess.run(["prlimit", f"--pid={pid}", f"--nofile={count}:{count}"], check=True)
+        began_s, used_s = time.monotonic(), cpu_s(*files)
+        with Crowd.of(200 * (workers + 1), server.port) as crowd:
+            crowd.watch(8)
+            took_s, used_s = time.monotonic() - began_s, cpu_s(*files) - used_s
+        said = sum(event["event"] == "out_of_files" for event in server.events())
+        with Wire(server.port) as wire:
+            wire.send(post(PATH, ROW))
+            status = wire.answer().status
     report(
-        "Out of files: shed without a busy loop, and nothing to do to recover",
-        bar="CPU <= 20 %", files=files, cpu_percent=round(load * 100, 1), log_lines=said, status_after=status,
+        "Out of files: shed without a busy loop, said once a second, and nothing to do to recover",
+        bar="CPU <= 20 %",
+        workers=workers, cpu_percent=round(used_s / took_s * 100, 1), seconds=round(took_s, 1), log_lines=said,
+        status_after=status,
     )  # fmt: skip
-    assert load <= 0.2
-    assert said <= 60
+    assert used_s / took_s <= 0.2
+    assert 6 <= said <= (took_s + 1) * workers
     assert status == 200
+
+
+def test_a_worker_out_of_files_leaves_callers_to_the_others(plane: Path, place: Path, report: Report) -> None:
+    find_tool("prlimit")
+    with serving(plane, place, workers=2, wire__head_s=60) as server:
+        first = processes(server)[0]
+        count = len(list(Path(f"/proc/{first}/fd").iterdir())) + 20
+        subprocess.run(["prlimit", f"--pid={first}", f"--nofile={count}:{count}"], check=True)
+        with Crowd.of(200, server.port) as crowd:
+            until(lambda: "out_of_files" in server.text, "the log does not say so")
+            crowd.watch(1)
+            statuses = [probe(server.port, "/health/live") for _ in range(200)]
+    report(
+        "One worker of two is out of files: the other answers",
+        bar="all",
+        asked=len(statuses),
+        answered=statuses.count(200),
+    )
+    assert set(statuses) == {200}

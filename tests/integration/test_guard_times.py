@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from foretell.execution.threaded import ThreadedExecutor
+from foretell.execution.turns import Turns
 from tests.evil.client import Crowd, connect, read, reset, talk
 from tests.serving import Running, Sum, running
 from tests.wire import Wire, get, post
@@ -20,7 +21,7 @@ SHORT = {"head_s": 0.5, "body_s": 1.5, "body_grace_s": 0.4, "write_stall_s": 0.5
 CROWD = 100
 
 
-@pytest.fixture(params=[True, False], ids=["lane", "ordinary"])
+@pytest.fixture(scope="module", params=[True, False], ids=["lane", "ordinary"])
 def impatient(request: pytest.FixtureRequest) -> Iterator[Running]:
     with running(lane=request.param, wire=SHORT) as serving:
         yield serving
@@ -119,6 +120,33 @@ def test_who_closes_its_side_gets_its_answers_and_who_leaves_frees_what_it_held(
             assert wire.answer().status == 102
             assert wire.answer().json["prediction"] == 12.0
             assert wire.closed()
+
+
+def test_whose_first_words_are_put_off_for_others_is_answered_all_the_same(
+    impatient: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Turns, "spare", lambda _: False)
+    asked = post("/predict", ROW)
+    with Crowd(connect(impatient.port) for _ in range(60)) as crowd:
+        for index, made in enumerate(crowd.sockets):
+            if index % 3 == 0:
+                made.send(asked[:30])
+                made.send(asked[30:])
+            else:
+                made.send(asked)
+            if index % 3 == 1:
+                made.shutdown(socket.SHUT_WR)
+        for _ in range(20):
+            leaver = connect(impatient.port)
+            leaver.send(asked)
+            reset(leaver)
+        impatient.eventually(lambda: _answered(crowd) == 60)
+    impatient.eventually(lambda: not impatient.server.server_state.connections)
+
+
+def _answered(crowd: Crowd) -> int:
+    crowd.watch(0.05)
+    return sum(read(came, True).statuses == (200,) for came in crowd.came.values())
 
 
 def test_an_unread_body_is_not_read_but_the_answer_arrives(impatient: Running) -> None:

@@ -1,7 +1,7 @@
 """The life of one connection: its place among the others, and how long it may wait for what.
 
-It reaches into uvicorn's protocol class, whose inner workings are no public interface: see ``wire.tested``. Once a second
-each connection has a turn to look how things stand; requests only leave the times it looks at.
+It reaches into uvicorn's protocol class, whose inner workings are no public interface: see ``wire.tested``. Once a
+second each connection has a turn to look how things stand; requests only leave the times it looks at.
 """
 
 from __future__ import annotations

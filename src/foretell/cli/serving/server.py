@@ -173,6 +173,7 @@ class Server(uvicorn.Server):
         self.servers = []
         for each in self._doors:
             state[FACTS] = partial(self._facts, each)
+            each.setblocking(False)  # as its copy shall be: other workers have the same one
             server = await loop.create_server(
                 protocol,
                 sock=each.dup(),
@@ -193,14 +194,15 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def _look_at_files(self) -> None:
-        """Listens to nobody while the loop goes round and round over a caller for whom there is no file.
+        """Out of files, leaves callers to the other workers, or lets them wait with the system.
 
-        It mostly turns such callers away with a file it keeps for that, but another thread can take that one.
+        The loop would close each new connection at once, with a file it keeps for that; those of its siblings, too,
+        which may have room. And where another thread takes that file, it goes round over callers it cannot take.
         """
         used_s = time.thread_time()
         busy, self._used_s = used_s - self._used_s > BUSY_S, used_s
         files_left = self.lifespan.state["wire"].look_at_files()
-        if busy and not (files_left or self._shut):
+        if (busy or self._settings.workers > 1) and not (files_left or self._shut):
             self._shut = True
             for server in self.servers:
                 server.close()

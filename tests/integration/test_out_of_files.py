@@ -1,0 +1,110 @@
+"""Where there is no file for one more connection. ``tests/e2e/test_crowds.py`` has it around a real server."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import uvloop
+from structlog.testing import capture_logs
+
+from foretell.cli.serving import server as serving
+from foretell.cli.serving.server import Server
+from foretell.settings import Settings
+from foretell.wire import files
+from foretell.wire.defence import Defence
+
+
+class Files:
+    """Whether files are left is as the test says."""
+
+    def __init__(self) -> None:
+        self.left = True
+
+    def look_at_files(self) -> bool:
+        return self.left
+
+
+class Greeting(asyncio.Protocol):
+    def connection_made(self, transport: Any) -> None:
+        transport.write(b"hello")
+        transport.close()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_callers_wait_with_the_system_until_there_are_files_again(
+    workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "BUSY_S", -1.0 if workers == 1 else 10.0)  # a lone worker is busy with them
+    server: Any = Server(Settings(workers=workers))
+    there, greeted = Files(), list[object]()
+
+    def greet(**_: Any) -> asyncio.Protocol:
+        greeted.append(None)
+        return Greeting()
+
+    server.lifespan, server.config.http_protocol_class = SimpleNamespace(state={"wire": there}), greet
+
+    async def story(bound: socket.socket) -> None:
+        address = bound.getsockname()
+        await server._listen()
+        first, writer = await asyncio.open_connection(*address)
+        assert await first.read() == b"hello"
+        writer.close()
+        there.left = False
+        for _ in range(2):
+            await server._look_at_files()
+        second, writer = await asyncio.open_connection(*address)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(greeted) == 1
+        there.left = True
+        for _ in range(2):
+            await server._look_at_files()
+        assert await second.read() == b"hello"
+        writer.close()
+
+    async def whole_story() -> None:
+        with socket.create_server(("127.0.0.1", 0)) as bound:
+            server._doors = [bound]
+            try:
+                await asyncio.wait_for(story(bound), 20)
+            finally:
+                for each in server.servers:
+                    each.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(whole_story())
+
+
+def test_a_lone_worker_that_is_not_busy_goes_on_turning_callers_away() -> None:
+    server: Any = Server(Settings())
+    there = Files()
+    there.left = False
+    server.lifespan = SimpleNamespace(state={"wire": there})
+    server._used_s = 1e9
+    asyncio.run(server._look_at_files())
+    assert not server._shut
+
+
+def test_the_log_says_that_no_file_is_left() -> None:
+    defence = Defence(Settings(), free_files=1000)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with capture_logs() as lines:
+        assert defence.look_at_files()
+        assert not lines
+        lowest = os.dup(0)  # all below are taken
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            left, room = defence.look_at_files(), files.free()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            os.close(lowest)
+    assert not left
+    assert room == lowest, "where not even that can be looked at, the limit is all that is known"
+    assert [(line["event"], line["log_level"], line["limit"]) for line in lines] == [("out_of_files", "error", lowest)]
