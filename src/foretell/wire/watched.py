@@ -134,6 +134,11 @@ class WatchedProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         self._watch_for(LINGER_S)
 
+    def _throw_away(self, count: int) -> None:
+        self._thrown_bytes += count
+        if self._thrown_bytes > LINGER_BYTES:
+            self.flow.pause_reading()
+
     def deafen(self) -> None:
         """What comes from here on is thrown away."""
         self._deaf, self._heeds = True, False
@@ -147,9 +152,7 @@ class WatchedProtocol(HttpToolsProtocol):
         a thousand that come at once.
         """
         if self._deaf:
-            self._thrown_bytes += len(data)
-            if self._thrown_bytes > LINGER_BYTES:
-                self.flow.pause_reading()
+            self._throw_away(len(data))
             return True
         if self._first:
             self._first += data
