@@ -111,9 +111,8 @@ def round_of(server: Serving, count: int, first: bytes, drip: bytes, wait_s: flo
 
 
 def undisturbed(rounds: Sequence[Round]) -> bool:
-    """Whether normal traffic kept its pace, in most rounds: 1.5 times what it took alone, or 2 ms more, which is what
-    one pause of any process on the machine takes."""
-    return median(r.during.p99_ms - max(1.5 * r.before.p99_ms, r.before.p99_ms + 2) for r in rounds) <= 0
+    """Whether normal traffic kept its pace, in most rounds."""
+    return median(r.during.p99_ms / r.before.p99_ms for r in rounds) <= 1.5
 
 
 def told(rounds: Sequence[Round]) -> dict[str, Any]:
