@@ -38,8 +38,11 @@ def models(soon_up: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def server(models: Path, tmp_path: Path) -> Iterator[Serving]:
-    with serving(models, tmp_path / "server", options=["--default-model", "iris"], **LIMITS) as running:
+def server(models: Path, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Serving]:
+    deed = getattr(request.node, "callspec", None) and request.node.callspec.params.get("deed")
+    # whatever ends by itself may take its time about it on a busy machine
+    limits = LIMITS if deed in (None, "hang", "print") else LIMITS | {"execution__timeout_s": 25}
+    with serving(models, tmp_path / "server", options=["--default-model", "iris"], **limits) as running:
         yield running
 
 

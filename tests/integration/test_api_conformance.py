@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pytest
 
 from foretell.core.access.principal import Principal
 from foretell.core.signature import Column, ColumnType, Output, Signature
@@ -54,13 +53,13 @@ class Sign:
         """Holds nothing."""
 
 
-@pytest.mark.parametrize("lane", [False, True], ids=["ordinary", "lane"])
-def test_every_operation_answers_as_it_is_described(lane: bool, tmp_path: Path) -> None:
+def test_every_operation_answers_as_it_is_described(tmp_path: Path) -> None:
+    """With the lane, which leaves most of it to the ordinary way; test_openapi of e2e asks a server without it, too."""
     environ = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.csv_bodies", "PYTHONPATH": str(ROOT)}
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     caller = Principal("key:all", "key", "all", frozenset({"predict", "models:read"}))
     known = gate(Keys({"ft_all": caller}))
-    with running(Sign(), lane=lane, gate=known) as server:
+    with running(Sign(), gate=known) as server:
         url = f"http://127.0.0.1:{server.port}/openapi.json"
         command = [
             sys.executable,
