@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 import foretell
-from tests.e2e.process import Serving, probe, serving, until
+from tests.e2e.process import Serving, serving
 from tests.evil.client import ADDRESSES, Crowd, connect, read
 from tests.evil.normal import Normal, Traffic
 from tests.report import Report
@@ -286,22 +286,3 @@ def test_out_of_files(plane: Path, place: Path, report: Report, workers: int) ->
     assert used_s / took_s <= 0.2
     assert 6 <= said <= (took_s + 1) * workers
     assert status == 200
-
-
-def test_a_worker_out_of_files_leaves_callers_to_the_others(plane: Path, place: Path, report: Report) -> None:
-    find_tool("prlimit")
-    with serving(plane, place, workers=2, wire__head_s=60) as server:
-        first = processes(server)[0]
-        count = len(list(Path(f"/proc/{first}/fd").iterdir())) + 20
-        subprocess.run(["prlimit", f"--pid={first}", f"--nofile={count}:{count}"], check=True)
-        with Crowd.of(200, server.port) as crowd:
-            until(lambda: "out_of_files" in server.text, "the log does not say so")
-            crowd.watch(1)
-            statuses = [probe(server.port, "/health/live") for _ in range(200)]
-    report(
-        "One worker of two is out of files: the other answers",
-        bar="all",
-        asked=len(statuses),
-        answered=statuses.count(200),
-    )
-    assert set(statuses) == {200}

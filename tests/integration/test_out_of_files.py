@@ -14,6 +14,7 @@ import uvloop
 from structlog.testing import capture_logs
 
 from foretell.cli.serving import server as serving
+from foretell.cli.serving.address import UNSENT_BYTES
 from foretell.cli.serving.server import Server
 from foretell.settings import Settings
 from foretell.wire import files
@@ -21,13 +22,13 @@ from foretell.wire.defence import Defence
 
 
 class Files:
-    """Whether files are left is as the test says."""
+    """As many files are left as the test says."""
 
-    def __init__(self) -> None:
-        self.left = True
+    def __init__(self, left: int) -> None:
+        self.left = left
 
-    def look_at_files(self) -> bool:
-        return self.left
+    def look_at_files(self, count: int = 1) -> bool:
+        return self.left >= count
 
 
 class Greeting(asyncio.Protocol):
@@ -36,13 +37,10 @@ class Greeting(asyncio.Protocol):
         transport.close()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-def test_callers_wait_with_the_system_until_there_are_files_again(
-    workers: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(serving, "BUSY_S", -1.0 if workers == 1 else 10.0)  # a lone worker is busy with them
-    server: Any = Server(Settings(workers=workers))
-    there, greeted = Files(), list[object]()
+def test_callers_wait_with_the_system_until_there_are_files_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "BUSY_S", -1.0)  # it is busy with them
+    server: Any = Server(Settings())
+    there, greeted = Files(1), list[object]()
 
     def greet(**_: Any) -> asyncio.Protocol:
         greeted.append(None)
@@ -53,17 +51,19 @@ def test_callers_wait_with_the_system_until_there_are_files_again(
     async def story(bound: socket.socket) -> None:
         address = bound.getsockname()
         await server._listen()
+        assert bound.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT) == UNSENT_BYTES
         first, writer = await asyncio.open_connection(*address)
         assert await first.read() == b"hello"
         writer.close()
-        there.left = False
-        for _ in range(2):
-            await server._look_at_files()
+        there.left = 0
+        await server._look_at_files()
+        there.left = 1  # that of the door itself
+        await server._look_at_files()
         second, writer = await asyncio.open_connection(*address)
         for _ in range(20):
             await asyncio.sleep(0)
         assert len(greeted) == 1
-        there.left = True
+        there.left = 2
         for _ in range(2):
             await server._look_at_files()
         assert await second.read() == b"hello"
@@ -82,11 +82,9 @@ def test_callers_wait_with_the_system_until_there_are_files_again(
         runner.run(whole_story())
 
 
-def test_a_lone_worker_that_is_not_busy_goes_on_turning_callers_away() -> None:
+def test_a_loop_that_is_not_busy_goes_on_turning_callers_away() -> None:
     server: Any = Server(Settings())
-    there = Files()
-    there.left = False
-    server.lifespan = SimpleNamespace(state={"wire": there})
+    server.lifespan = SimpleNamespace(state={"wire": Files(0)})
     server._used_s = 1e9
     asyncio.run(server._look_at_files())
     assert not server._shut

@@ -121,13 +121,13 @@ class Defence:
             self._refused.clear()
             self._telling = self.turns.later(TELL_S, self.tell)
 
-    def look_at_files(self) -> bool:
-        """Whether there are files left to open; the log tells where there are none. To be called once a second.
+    def look_at_files(self, count: int = 1) -> bool:
+        """Whether so many files are left to open; the log tells where they are not. To be called once a second.
 
         The system, or the loop, closes new connections then, and this is the only place that can say so.
         """
-        out = files.none_left()
-        if out:
+        left = files.left(count)
+        if not left:
             _log.error(
                 "out_of_files",
                 limit=files.limit(),
@@ -135,7 +135,7 @@ class Defence:
                 hint="new connections are closed until files are; allow more (ulimit -n) or fewer connections "
                 "(wire.max_connections)",
             )
-        return not out
+        return left
 
     def leave(self, connection: Connection) -> None:
         """The connection has ended. To say so twice is as good as once."""

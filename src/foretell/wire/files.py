@@ -20,10 +20,14 @@ def free() -> int:
         return limit()
 
 
-def none_left() -> bool:
-    """Whether not one more can be opened. The surest way to know is to try, and takes microseconds."""
+def left(count: int = 1) -> bool:
+    """Whether so many more can be opened. The surest way to know is to try, and takes microseconds."""
+    tried: list[int] = []
     try:
-        os.close(os.open(os.devnull, os.O_RDONLY))
+        tried.extend(os.open(os.devnull, os.O_RDONLY) for _ in range(count))  # those opened stay where one cannot be
     except OSError as error:
-        return error.errno in (errno.EMFILE, errno.ENFILE)
-    return False
+        return error.errno not in (errno.EMFILE, errno.ENFILE)
+    finally:
+        for each in tried:
+            os.close(each)
+    return True

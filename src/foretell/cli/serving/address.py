@@ -13,6 +13,7 @@ from foretell.security.tls.files import Leaf
 from foretell.settings import Settings
 
 BACKLOG = 2048
+UNSENT_BYTES = 128 * 1024
 
 
 def bind(settings: Settings) -> socket.socket:
@@ -64,6 +65,16 @@ def bind_again(bound: socket.socket) -> socket.socket:
     fresh = _bind_shared(bound.family, bound.getsockname())
     bound.close()
     return fresh
+
+
+def bound_what_waits(listening: socket.socket) -> None:
+    """Has the system take no more for a caller than that reads, and ``UNSENT_BYTES``, of connections made from here on.
+
+    It would take megabytes for each that does not read, and whoever answers would go on until it has them.
+    """
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if option is not None and listening.family in (socket.AF_INET, socket.AF_INET6):
+        listening.setsockopt(socket.IPPROTO_TCP, option, UNSENT_BYTES)
 
 
 def _close(sockets: list[socket.socket]) -> None:

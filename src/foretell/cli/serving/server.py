@@ -20,7 +20,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.lifespan.on import LifespanOn
 
-from foretell.cli.serving.address import BACKLOG, fault
+from foretell.cli.serving.address import BACKLOG, bound_what_waits, fault
 from foretell.cli.serving.certificate import facts_of, following
 from foretell.cli.serving.terminal import has_terminal
 from foretell.errors import ArtifactError, ForetellError, StartFailed
@@ -173,7 +173,8 @@ class Server(uvicorn.Server):
         self.servers = []
         for each in self._doors:
             state[FACTS] = partial(self._facts, each)
-            each.setblocking(False)  # as its copy shall be: other workers have the same one
+            each.setblocking(False)  # as its copy shall be
+            bound_what_waits(each)
             server = await loop.create_server(
                 protocol,
                 sock=each.dup(),
@@ -194,15 +195,15 @@ class Server(uvicorn.Server):
         return await super().on_tick(counter)
 
     async def _look_at_files(self) -> None:
-        """Out of files, leaves callers to the other workers, or lets them wait with the system.
+        """Listens to nobody while the loop goes round and round over a caller for whom there is no file.
 
-        The loop would close each new connection at once, with a file it keeps for that; those of its siblings, too,
-        which may have room. And where another thread takes that file, it goes round over callers it cannot take.
+        It mostly closes such connections at once, with a file it keeps for that, but another thread can take that one.
         """
         used_s = time.thread_time()
         busy, self._used_s = used_s - self._used_s > BUSY_S, used_s
-        files_left = self.lifespan.state["wire"].look_at_files()
-        if (busy or self._settings.workers > 1) and not (files_left or self._shut):
+        # to listen again takes files itself: they do not count, or it would listen and stop in turns
+        files_left = self.lifespan.state["wire"].look_at_files(1 + (len(self._doors) if self._shut else 0))
+        if busy and not (files_left or self._shut):
             self._shut = True
             for server in self.servers:
                 server.close()
