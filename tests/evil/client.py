@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from typing import Self
 
 _HEAD = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) [^\r\n]*\r\n((?:[^\r\n]*\r\n)*?)\r\n")
+DRIP_S = 0.005
+"""How often a crowd sends; each time some of it do."""
 ADDRESSES = tuple(f"127.0.0.{last}" for last in range(2, 40))
 
 
@@ -124,9 +126,9 @@ class Crowd:
         return [made for made in self.sockets if made not in self.ended_s]
 
     def watch(self, seconds: float, *, drip: bytes = b"", every_s: float = 1.0, reading: bool = True) -> None:
-        """Waits until all are closed, for ``seconds`` at most; meanwhile each sends ``drip`` every ``every_s``, not all of
-        them at the same moment."""
-        until_s, next_s, turn, turns = time.monotonic() + seconds, time.monotonic(), 0, max(1, round(every_s / 0.05))
+        """Waits until all are closed, for ``seconds`` at most; meanwhile each sends ``drip`` every ``every_s``, spread
+        over that time as those of many machines would be."""
+        until_s, next_s, turn, turns = time.monotonic() + seconds, time.monotonic(), 0, max(1, round(every_s / DRIP_S))
         while self.open and time.monotonic() < until_s:
             if drip and time.monotonic() >= next_s:
                 next_s, turn = next_s + every_s / turns, turn + 1
@@ -136,7 +138,7 @@ class Crowd:
             if not reading:
                 time.sleep(0.05)
                 continue
-            for key, _ in self._selector.select(0.05):
+            for key, _ in self._selector.select(min(0.05, max(0.0, next_s - time.monotonic())) if drip else 0.05):
                 self._receive(key.fileobj)  # type: ignore[arg-type]  # sockets are what was registered
 
     def _send(self, made: socket.socket, data: bytes) -> None:
