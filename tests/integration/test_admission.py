@@ -105,8 +105,8 @@ def test_what_expires_in_the_queue_never_runs(serve: Serve) -> None:
 def leave(serve: Serve, callers: int, make_executor: Any, message: bytes) -> None:
     """``callers`` send ``message`` behind a call that runs, and leave: nothing of theirs may run after that."""
     model = Sum()
-    wire = {"max_connections_per_address": 0}
-    with serve(model, make_executor=make_executor, wire=wire) as server, Wire(server.port) as first:
+    any_number = {"max_connections_per_address": 0}
+    with serve(model, make_executor=make_executor, wire=any_number) as server, Wire(server.port) as first:
         executor = server.services.servable.executor
         model.gate.clear()
         first.send(ask(1))

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner, Result
 
-import foretell
 from foretell.cli.main import cli
 from foretell.cli.scoring import column_files, parts, work
 from foretell.cli.scoring import run as run_module
@@ -41,10 +40,10 @@ ROWS = 3000
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Iris in ONNX: the processes of a run are soon up."""
-    found, folder = specimen("sklearn-iris-named"), tmp_path_factory.mktemp("score") / "models"
-    foretell.package(found.estimator, folder / "iris" / "v1", example=found.X, format="onnx")
-    return folder
+    folder = tmp_path_factory.mktemp("score") / "models" / "iris" / "v1"
+    folder.mkdir(parents=True)
+    specimen("sklearn-iris-named").write(folder)
+    return folder.parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +112,7 @@ def test_the_output_does_not_depend_on_the_number_of_processes(models: Path, fol
 
 def test_bad_rows_are_counted_and_have_an_exit_code_of_their_own(models: Path, folder: Path) -> None:
     flowers(folder / "in.csv", bad=(1, 1500))
-    path = str(models / "iris" / "v1" / "model.onnx")
+    path = str(models / "iris" / "v1" / "model.skops")
     assert "2 faulty" in score("in.csv", "out.ndjson", "--model", path, "--processes", "1", code=3)
     rows = [json.loads(line) for line in (folder / "out.ndjson").read_text().splitlines()]
     assert len(rows) == ROWS

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from foretell.core.access.address import network_of
 from foretell.core.access.credentials import Credential, invalid_credential
 from foretell.core.access.decision import Action, Rule, decide
 from foretell.core.access.principal import Principal
@@ -36,7 +37,7 @@ class Admission:
         """Who counts as one where something is shared out; None: a stranger on this machine, where all look alike."""
         if self.principal.kind != "anonymous":
             return self.principal.id
-        return None if self.footing is None or self.footing.loopback else self.address
+        return None if self.footing is None or self.footing.loopback else network_of(self.address)
 
     async def charge_rows(self, rows: int) -> None:
         """To be called once the request's rows are counted, before they run. Raises RateLimited."""
