@@ -32,6 +32,7 @@ from foretell.runtimes.base import Model
 from foretell.security.gate import Gate
 from foretell.settings import Settings
 from foretell.telemetry.observer import Outcome
+from foretell.wire.defence import Defence
 from tests.canary import look, request_headers
 from tests.gates import open_gate
 
@@ -113,7 +114,7 @@ class Light:
     gate: Gate = field(default_factory=open_gate)
     lane: None = None
     keys: Any = None
-    wire: None = None
+    wire: Defence = field(default_factory=lambda: Defence(Settings()))
     desk: Any = None
     codecs: tuple[Codec, ...] = (JsonCodec(), CsvCodec())
     streams: tuple[StreamFormat, ...] = STREAMS

@@ -93,6 +93,18 @@ def test_a_file_that_is_not_as_stated_is_refused(tmp_path: Path, make: Callable[
     assert str(tmp_path) not in caught.value.detail
 
 
+def test_a_file_of_a_folder_in_it_is_read_but_not_through_a_link(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "package").mkdir(parents=True)
+    (folder / "package" / "deep.py").write_text("DEEP = 1")
+    (folder / "linked").symlink_to("package")
+    with measured(folder, "package/deep.py") as found:
+        assert found.path("package/deep.py").read_text() == "DEEP = 1"
+        found.confirm()
+    with pytest.raises(IntegrityError), measured(folder, "linked/deep.py"):
+        pass
+
+
 @pytest.mark.parametrize("name", ["a\0b", "x" * 300, "no/such", "/etc/passwd", "../beside", ".."])
 def test_names_that_are_none_are_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "beside").write_bytes(b"x")

@@ -12,7 +12,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,26 +163,32 @@ def _opened_folder(folder: Path) -> Iterator[int]:
 
 @contextmanager
 def _opened(folder_fd: int, name: str) -> Iterator[tuple[int, os.stat_result]]:
-    """A regular file of the folder, open for reading. Looks before it opens: opening a device may have effects."""
-    if "/" in name or name in ("", ".", ".."):  # to the system a path, which may lead out of the folder
-        raise IntegrityError(f"{name[:64]!r} is not the plain name of a file in the folder")
-    try:
-        fault = kind_fault(os.lstat(name, dir_fd=folder_fd).st_mode)
-        if fault:
-            raise IntegrityError(f"{name} is {fault}; only regular files are read")
-        descriptor = os.open(name, _FILE_FLAGS, dir_fd=folder_fd)
-    except FileNotFoundError:
-        raise IntegrityError(f"{name} is missing from the folder. Copy the version again.") from None
-    except (OSError, ValueError) as error:
-        cause = error.strerror if isinstance(error, OSError) else "its name is not a file name"
-        raise IntegrityError(f"{name[:64]!r} cannot be read: {cause}") from None
-    try:
+    """A regular file of the folder, open for reading. Looks before it opens: opening a device may have effects.
+
+    ``name`` may lead through folders in it, none of them a link, and never out of it.
+    """
+    *folders, last = parts = name.split("/")
+    if any(part in ("", ".", "..") for part in parts):
+        raise IntegrityError(f"{name[:64]!r} is not the name of a file in the folder")
+    with ExitStack() as stack:
+        try:
+            for folder in folders:
+                folder_fd = os.open(folder, _FOLDER_FLAGS, dir_fd=folder_fd)
+                stack.callback(os.close, folder_fd)
+            fault = kind_fault(os.lstat(last, dir_fd=folder_fd).st_mode)
+            if fault:
+                raise IntegrityError(f"{name} is {fault}; only regular files are read")
+            descriptor = os.open(last, _FILE_FLAGS, dir_fd=folder_fd)
+            stack.callback(os.close, descriptor)
+        except FileNotFoundError:
+            raise IntegrityError(f"{name} is missing from the folder. Copy the version again.") from None
+        except (OSError, ValueError) as error:
+            cause = error.strerror if isinstance(error, OSError) else "its name is not a file name"
+            raise IntegrityError(f"{name[:64]!r} cannot be read: {cause}") from None
         status = os.fstat(descriptor)
         if fault := kind_fault(status.st_mode):
             raise IntegrityError(f"{name} is {fault}; only regular files are read")
         yield descriptor, status
-    finally:
-        os.close(descriptor)
 
 
 def kind_fault(mode: int) -> str | None:
