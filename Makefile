@@ -35,7 +35,7 @@ test: $(DEV) ## Every test under two minutes, with coverage (ARGS="-k name")
 	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --cov --cov-report=term $(ARGS)
 
 torture: $(DEV) ## The tests that take longer; a whole run (no ARGS) writes docs/explanation/torture.md
-	@$(PY) -m pytest -m torture --timeout 3600 $(or $(ARGS),--report docs/explanation/torture.md)
+	@$(PY) -m pytest -m torture --timeout 3600 $(or $(ARGS),--report=docs/explanation/torture.md)
 
 check: $(DEV) ## Style, types, layers, documentation
 	@.venv/bin/ruff check .
