@@ -10,7 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from foretell.execution.threaded import ThreadedExecutor
-from foretell.execution.turns import Turns
+from foretell.wire.turns import Turns
 from tests.evil.client import Crowd, connect, read, reset, talk
 from tests.serving import Running, Sum, running
 from tests.wire import Wire, get, post

@@ -9,7 +9,7 @@ from functools import partial, wraps
 
 import pytest
 
-from foretell.execution.turns import SLICE_S, Turns
+from foretell.wire.turns import SLICE_S, Turns
 
 
 def in_a_loop(story: Callable[..., Coroutine[None, None, None]]) -> Callable[..., None]:

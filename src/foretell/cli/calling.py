@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 import ssl
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 
 import typer
 
+from foretell.core.hosts import is_loopback
 from foretell.errors import OperatorError, PathMissing
 from foretell.settings_reading import API_KEY
 
@@ -148,22 +148,13 @@ def _show(context: ssl.SSLContext, cert: Path, key: Path) -> None:
 def _check_way(key: Key, url: str) -> None:
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if parts.scheme == "https" or _loopback(host):
+    if parts.scheme == "https" or is_loopback(host):
         return
     raise OperatorError(
         f"The key of {key.origin} was not sent: over plain http, anybody on the way to {host} could read it.",
         hint="use https://, or --insecure-key where you trust all of the network between"
         + (f"; unset {API_KEY} where the server needs none" if key.origin == API_KEY else ""),
     )
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _read(file: Path) -> str:

@@ -10,10 +10,10 @@ import structlog
 from foretell.core.headers import safety_headers
 from foretell.core.hosts import Hosts
 from foretell.core.proxies import Proxies
-from foretell.execution.turns import Turn, Turns
 from foretell.settings import Settings
 from foretell.wire import files
 from foretell.wire.refusals import NO_ROOM, Refusal
+from foretell.wire.turns import Turn, Turns
 
 HANDSHAKING = 4
 """TLS has one handshake under way for so many connections at most."""

@@ -54,8 +54,7 @@ class GuardedProtocol(WatchedProtocol):
             cause = error.__context__
             if not isinstance(cause, httptools.HttpParserError | ValueError | None):
                 self.logger.error("refused for a fault of the server's own", exc_info=cause)
-            self._thrown_bytes = len(data)
-            self._refuse(self._refusal)
+            self._refuse_read(self._refusal, data)
             return
         if self._in_head:
             self._count_head(data)
@@ -70,8 +69,7 @@ class GuardedProtocol(WatchedProtocol):
         else:
             self._head_bytes += len(data)
         if self._head_bytes > limits.max_head_bytes + limits.max_target_bytes:
-            self._thrown_bytes = len(data)
-            self._refuse(HEAD_TOO_LARGE)
+            self._refuse_read(HEAD_TOO_LARGE, data)
 
     def _count_beside(self, data: bytes) -> None:
         """Counts what a read held beside the bytes of a body in chunks; those were taken off already."""
@@ -84,8 +82,7 @@ class GuardedProtocol(WatchedProtocol):
             self._beside_bytes += len(data)
         self._chunks_begun = False
         if self._beside_bytes > limits.max_head_bytes + limits.max_target_bytes + CHUNK_BYTES * self._chunks:
-            self._thrown_bytes = len(data)
-            self._refuse(HEAD_TOO_LARGE)  # extensions or trailers, which nobody here reads
+            self._refuse_read(HEAD_TOO_LARGE, data)  # extensions or trailers, which nobody here reads
 
     def on_message_begin(self) -> None:
         self._idle_since = None  # not once for all that comes: a request may be answered before the next one begins
@@ -220,6 +217,11 @@ class GuardedProtocol(WatchedProtocol):
         super().on_message_complete()
 
     # -- refusing --
+
+    def _refuse_read(self, refusal: Refusal, data: bytes) -> None:
+        """Refuses what was just read, all of which counts as thrown away."""
+        self._thrown_bytes = len(data)
+        self._refuse(refusal)
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answers what did not become a request, in its turn, and ends the connection."""

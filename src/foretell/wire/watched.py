@@ -17,10 +17,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from foretell.core.access.address import network_of
 from foretell.core.hosts import is_loopback
 from foretell.core.proxies import Caller
-from foretell.execution.turns import Turn
 from foretell.wire.defence import Defence
 from foretell.wire.ordinary import is_reset
 from foretell.wire.refusals import NO_ROOM, TOO_SLOW, Refusal, response
+from foretell.wire.turns import Turn
 
 _Header = tuple[bytes, bytes]
 
