@@ -18,7 +18,6 @@ from foretell.errors import DeadlineExceeded, QueueFull
 from foretell.execution.base import Executor, Run
 from foretell.execution.direct import DirectExecutor
 from foretell.execution.hosted.link import RemoteError
-from foretell.execution.portions import PORTION
 from foretell.execution.threaded import ThreadedExecutor
 from tests.calls import WAIT_S, Recorded
 from tests.hosting import HostBeside
@@ -480,55 +479,6 @@ def test_a_slice_that_shares_its_batch_gets_its_own_rows(make: Make) -> None:
         assert await small.answer() == [200.0, 400.0]
         await executor.close()
         assert [len(batch) for batch in model.batches] == [10, 7], "the second slice stood behind the small call"
-
-    asyncio.run(scenario())
-
-
-@pytest.mark.parametrize("mode", ["threaded", "hosted"], indirect=True)
-def test_others_get_their_turns_while_a_large_batch_is_answered(make: Make) -> None:
-    class Turned(Recorded):
-        def complete(self, outputs: Outputs, start: int, run: Run) -> None:
-            turns.append(turn)
-            super().complete(outputs, start, run)
-
-    turn = 0
-    turns: list[int] = []
-
-    async def scenario() -> None:
-        nonlocal turn
-        executor = make(Doubler())
-        calls: list[Recorded] = [Turned([[float(i)]]) for i in range(64)]
-        for call in calls:
-            executor.submit(call)
-        while len(turns) < len(calls):
-            await asyncio.sleep(0)
-            turn += 1
-        for i, call in enumerate(calls):
-            assert await call.answer() == [2.0 * i]
-        await executor.close()
-        assert executor.waiting_rows == 0
-
-    asyncio.run(scenario())
-    assert max(turns.count(number) for number in set(turns)) <= PORTION
-
-
-@pytest.mark.parametrize("mode", ["threaded", "hosted"], indirect=True)
-def test_who_leaves_while_a_large_batch_is_answered_is_not_answered(make: Make) -> None:
-    class Leaving(Recorded):
-        def complete(self, outputs: Outputs, start: int, run: Run) -> None:
-            calls[-1].abandoned = True
-            super().complete(outputs, start, run)
-
-    calls: list[Recorded] = [Leaving([[0.0]]), *(one(float(i)) for i in range(1, 64))]
-
-    async def scenario() -> None:
-        executor = make(Doubler())
-        for call in calls:
-            executor.submit(call)
-        assert await calls[0].answer() == [0.0]
-        await asyncio.wait_for(executor.close(), WAIT_S)
-        assert [call.answers for call in calls[:-1]] == [[[2.0 * i]] for i in range(63)], "closing waits for the rest"
-        assert calls[-1].answers == []
 
     asyncio.run(scenario())
 

@@ -146,20 +146,10 @@ class Batcher:
         return rows if isinstance(rows, Matrix | Table | Tensors) else assemble(self._signature, rows)
 
     def deliver(self, batch: Sequence[Call], outputs: Outputs, run: Run) -> None:
-        """Answers every call of the batch with its own rows, here and now."""
-        self.answer(batch, outputs, run)
-        self.arrived(batch, run)
-
-    def arrived(self, batch: Sequence[Call], run: Run) -> None:
-        """A batch has come back, and takes no room any more."""
-        rows = sum([call.count for call in batch])
-        self.waiting_rows -= rows
-        self.ended(rows, run)
-
-    def answer(self, batch: Sequence[Call], outputs: Outputs, run: Run) -> None:
-        """Answers every call with its own rows. Never raises."""
+        """Answers every call of the batch with its own rows."""
         start = 0
         for call in batch:
+            self.waiting_rows -= call.count
             if call.abandoned:
                 self._drop_rest(call)
             else:
@@ -169,6 +159,7 @@ class Batcher:
                     self._drop_rest(call)
                     _fail(call, error)
             start += call.count
+        self.ended(start, run)
 
     def split(self, batch: list[Call], error: Exception) -> None:
         """The batch failed: a lone call gets the error, several are halved and run again."""

@@ -15,7 +15,6 @@ from foretell.execution.base import Call, Prospect, Run
 from foretell.execution.batcher import Batcher
 from foretell.execution.costs import Costs
 from foretell.execution.direct import call_model
-from foretell.execution.portions import Portions
 from foretell.runtimes.base import Model
 
 
@@ -31,7 +30,6 @@ class ThreadedExecutor:
     def __init__(self, model: Model, *, max_rows: int, max_waiting_rows: int, costs: Costs | None = None) -> None:
         self._model = model
         self._batcher = Batcher(model.signature, max_rows, max_waiting_rows, costs.call_ms if costs else None)
-        self._portions = Portions(self._batcher, self._go_on)
         self._work: queue.SimpleQueue[list[Call] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._running = False
@@ -66,11 +64,6 @@ class ThreadedExecutor:
         elif self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
-    def _go_on(self) -> None:
-        """A portion was answered: a large call may have queued its next slice."""
-        if not self._running:
-            self._next()
-
     def _work_off(self, loop: asyncio.AbstractEventLoop) -> None:
         while (batch := self._work.get()) is not None:
             answer = call_model(self._model, self._batcher, batch)
@@ -82,11 +75,11 @@ class ThreadedExecutor:
         if isinstance(answer, Exception):
             self._batcher.split(batch, answer)
         else:
-            self._portions.put(batch, *answer)
+            self._batcher.deliver(batch, *answer)
         self._next()
 
     async def close(self) -> None:
-        while self._running or self._portions:
+        if self._running:
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
         self._work.put(None)

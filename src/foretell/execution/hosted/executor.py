@@ -26,7 +26,6 @@ from foretell.execution.hosted.hosts import Lease
 from foretell.execution.hosted.link import Answer, Flight, Link
 from foretell.execution.hosted.quarantine import Quarantine
 from foretell.execution.hosted.status import Flight as Running
-from foretell.execution.portions import Portions
 
 MOST_TRIES = 3
 """How often a batch is sent again that was not to blame for any of the deaths."""
@@ -72,7 +71,6 @@ class HostedExecutor:
         self._lease = lease
         self._client = client
         self._batcher = Batcher(signature, max_rows, max_waiting_rows, costs.call_ms if costs else None)
-        self._portions = Portions(self._batcher, self._dispatch)
         self._max_rows = max_rows
         self._max_wait_s = max_wait_s
         self._links: dict[int, Link] = {}
@@ -113,7 +111,7 @@ class HostedExecutor:
 
     async def close(self) -> None:
         """Runs what was accepted to its end, then lets the hosts go. Who has left or is too late is not waited for."""
-        while self._batcher or self._suspects or self._again or self._limbo or self._portions or any(self._flights()):
+        while self._batcher or self._suspects or self._again or self._limbo or any(self._flights()):
             await asyncio.sleep(_LOOK_S)
             self._dispatch()
         self._lease.follower = None
@@ -212,12 +210,12 @@ class HostedExecutor:
         if self._innocent:
             for call in flight.batch:
                 self._innocent.pop(call, None)
-        if link.leaving:
-            link.close()
         if isinstance(answer, Exception):
             self._failed(flight.batch, answer)
         else:
-            self._portions.put(flight.batch, *answer)
+            self._batcher.deliver(flight.batch, *answer)
+        if link.leaving:
+            link.close()
         self._dispatch()
 
     def _failed(self, batch: list[Call], error: Exception) -> None:
