@@ -7,6 +7,7 @@ the route knows the former. Nothing else in the application reads a body, so non
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 
 from starlette.types import Message, Receive
@@ -53,7 +54,7 @@ async def _read(receive: Receive, exchange: Exchange, max_bytes: int, deadline_s
         return body
     services = exchange.services
     try:
-        return await _rest(receive, bytearray(body), max_bytes, Pace(services.settings.wire, deadline_s))
+        return await _rest(receive, body, max_bytes, Pace(services.settings.wire, deadline_s))
     except (RequestTooSlow, DeadlineExceeded):
         await services.wire.turns.mine()  # thousands that began together end together
         raise
@@ -85,23 +86,26 @@ class Pace:
         return late_s
 
 
-async def _rest(receive: Receive, body: bytearray, max_bytes: int, pace: Pace) -> bytes:
+async def _rest(receive: Receive, begun: bytes, max_bytes: int, pace: Pace) -> bytes:
     loop = asyncio.get_running_loop()
+    # it gives its bytes away without a copy, which for megabytes is most of what reading them costs
+    body = io.BytesIO()
+    count = body.write(begun)
     try:
-        async with asyncio.timeout(pace.left_s(len(body))) as timeout:
+        async with asyncio.timeout(pace.left_s(count)) as timeout:
             more = True
             while more:
-                if len(body) > max_bytes:
+                if count > max_bytes:
                     raise _too_large(max_bytes)
                 message = await receive()
-                body += _bytes_of(message)
+                count += body.write(_bytes_of(message))
                 more = message.get("more_body", False)
-                timeout.reschedule(loop.time() + pace.left_s(len(body)))
+                timeout.reschedule(loop.time() + pace.left_s(count))
     except TimeoutError:
-        raise pace.error(len(body)) from None
-    if len(body) > max_bytes:
+        raise pace.error(count) from None
+    if count > max_bytes:
         raise _too_large(max_bytes)
-    return bytes(body)
+    return body.getvalue()
 
 
 def _bytes_of(message: Message) -> bytes:

@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
 from foretell.core.document import Document
@@ -37,7 +38,14 @@ class Decoders:
     slices: Callable[[bytes], Iterator[Inputs | None]] | None = None
 
 
-Values = Sequence[Any] | NDArray[Any]
+class Labelled(NamedTuple):
+    """A column of few texts: row ``i`` has ``labels[indices[i]]``."""
+
+    labels: Sequence[Any]
+    indices: NDArray[np.intp]
+
+
+Values = Sequence[Any] | NDArray[Any] | Labelled
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,9 @@ def bind_frame(
     if document.single and frame.count > 1:
         raise single_expected(document)
     found = _in_order(frame, signature, faults)
+    if (matrix := _plain_matrix(found, frame.count, signature, limits)) is not None:
+        faults.refuse()
+        return Matrix(matrix)
     verdicts = {
         name: judge(column, found[name], limits, positional=frame.positional)
         for name, column in zip(signature.names, signature.columns, strict=True)
@@ -83,8 +86,29 @@ def _rows_of(document: Document, array: NDArray[Any], signature: Signature, faul
 
 
 def _beyond_doubt(rows: NDArray[Any], signature: Signature, limits: BodyLimits) -> bool:
+    return _any_number(signature, limits) and rows.dtype.kind in "fiu" and bool(np.isfinite(rows).all())
+
+
+def _any_number(signature: Signature, limits: BodyLimits) -> bool:
+    """Whether every column takes any finite number, so that nothing is to be asked but whether all are."""
     free = all(column.type is ColumnType.FLOAT and not column.bounded for column in signature.columns)
-    return free and rows.dtype.kind in "fiu" and limits.max_magnitude == np.inf and bool(np.isfinite(rows).all())
+    return free and limits.max_magnitude == np.inf
+
+
+def _plain_matrix(
+    found: Mapping[str, Cells], count: int, signature: Signature, limits: BodyLimits
+) -> NDArray[np.float64] | None:
+    """The columns as one matrix where all are numbers beyond doubt; None where each is to be judged."""
+    if signature.layout == "table" or not _any_number(signature, limits) or len(found) < len(signature.names):
+        return None
+    columns = [found[name] for name in signature.names]
+    if any(
+        each.nulls is not None or each.foreign or each.categories is not None or each.values.dtype.kind not in "fiu"
+        for each in columns
+    ):
+        return None
+    matrix = _matrix([each.values for each in columns], count)
+    return matrix if np.isfinite(matrix).all() else None
 
 
 def _cells_of(values: NDArray[Any]) -> Cells:
@@ -162,7 +186,11 @@ def _first(doubtful: Sequence[_Doubtful]) -> Iterator[tuple[int, Column, Cells]]
 def _inputs(signature: Signature, verdicts: Mapping[str, Verdict], count: int) -> Matrix | Table:
     if signature.layout == "table":
         return Table({name: verdicts[name].values for name in signature.names})
-    matrix = np.empty((count, len(signature.columns)), dtype=np.float64)
-    for index, name in enumerate(signature.names):
-        matrix[:, index] = verdicts[name].values
-    return Matrix(matrix)
+    return Matrix(_matrix([verdicts[name].values for name in signature.names], count))
+
+
+def _matrix(columns: Sequence[NDArray[Any]], count: int) -> NDArray[np.float64]:
+    matrix = np.empty((count, len(columns)), dtype=np.float64)
+    for index, values in enumerate(columns):
+        matrix[:, index] = values
+    return matrix

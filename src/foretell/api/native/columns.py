@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from foretell.codecs.base import Answers, Values
+from foretell.codecs.base import Answers, Labelled, Values
 from foretell.core.signature import Output
 from foretell.core.values import Outputs, display_names
 
@@ -63,9 +63,11 @@ def _array_columns(outputs: Outputs, options: Options) -> dict[str, Values] | No
     if len({type(label) for label in output.classes or ()}) != 1:
         return None
     columns: dict[str, Values] = {"prediction": labels[indices]}
+    if labels.dtype.kind == "U":
+        columns["prediction"] = Labelled(output.classes or (), indices)
     names = display_names(output)
     if names is not None:
-        columns["class_name"] = np.array(names)[indices]
+        columns["class_name"] = Labelled(names, indices)
     if outputs.probabilities is not None:
         probabilities = np.asarray(outputs.probabilities, dtype=np.float64)
         columns["confidence"] = probabilities[np.arange(len(indices)), indices]

@@ -21,6 +21,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.lifespan.on import LifespanOn
 
 from foretell.cli.serving.address import BACKLOG, bound_what_waits, fault
+from foretell.cli.serving.allocator import keep_freed
 from foretell.cli.serving.certificate import facts_of, following
 from foretell.cli.serving.terminal import has_terminal
 from foretell.errors import ArtifactError, ForetellError, StartFailed
@@ -117,6 +118,7 @@ class Server(uvicorn.Server):
         """Serves until a signal stops it. Raises a ForetellError where it could not start."""
         # before the log is open and after it is closed, uvicorn's own lines must not reach standard error
         logging.getLogger("uvicorn").addHandler(logging.NullHandler())
+        keep_freed()
         try:
             self.run(sockets=[bound])
         except SystemExit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from foretell.codecs.base import Answers, Values
+from foretell.codecs.base import Answers, Labelled, Values
 
 
 def table_of(answers: Answers) -> Any:
@@ -18,6 +18,8 @@ def table_of(answers: Answers) -> Any:
 def _column(values: Values) -> Any:
     import pyarrow as pa
 
+    if isinstance(values, Labelled):
+        return pa.array(values.labels, pa.string()).take(pa.array(values.indices))
     try:
         return pa.array(values)
     except (pa.ArrowInvalid, pa.ArrowTypeError):  # labels of several types have no type in common but text

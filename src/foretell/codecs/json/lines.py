@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from foretell.codecs.base import Answers, Decoders, Values
+from foretell.codecs.base import Answers, Decoders, Labelled, Values
 from foretell.codecs.json.batch import batch_decoder
 from foretell.codecs.json.shapes import Shapes
 from foretell.codecs.json.strict import parse_lines
@@ -93,4 +93,6 @@ def _written(answers: Answers) -> Iterator[bytes]:
 
 
 def _listed(values: Values) -> Sequence[Any]:
+    if isinstance(values, Labelled):
+        return [values.labels[index] for index in values.indices.tolist()]
     return values.tolist() if isinstance(values, np.ndarray) else values

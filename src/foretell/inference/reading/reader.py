@@ -91,9 +91,11 @@ class Reader:
 
     async def plainly(self, decoders: Decoders | None, body: Body) -> tuple[Sequence[Row] | Inputs, int] | None:
         """As ``at_once``, for bodies of any size."""
+        if decoders is None:
+            return None
         if self._threaded(body):
             return await asyncio.get_running_loop().run_in_executor(self._threads, self.at_once, decoders, body)
-        if decoders is None or decoders.slices is None or not body.many or len(body.body) <= AT_ONCE_BYTES:
+        if decoders.slices is None or not body.many or len(body.body) <= AT_ONCE_BYTES:
             return self.at_once(decoders, body)
         parts: list[Inputs] = []
         turn_s = time.perf_counter()
