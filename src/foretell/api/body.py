@@ -87,25 +87,31 @@ class Pace:
 
 
 async def _rest(receive: Receive, begun: bytes, max_bytes: int, pace: Pace) -> bytes:
-    loop = asyncio.get_running_loop()
     # it gives its bytes away without a copy, which for megabytes is most of what reading them costs
     body = io.BytesIO()
-    count = body.write(begun)
-    try:
-        async with asyncio.timeout(pace.left_s(count)) as timeout:
-            more = True
-            while more:
-                if count > max_bytes:
-                    raise _too_large(max_bytes)
-                message = await receive()
-                count += body.write(_bytes_of(message))
-                more = message.get("more_body", False)
-                timeout.reschedule(loop.time() + pace.left_s(count))
-    except TimeoutError:
-        raise pace.error(count) from None
-    if count > max_bytes:
+    body.write(begun)
+    while True:
+        try:
+            # looked at again when it is over, not for each byte of thousands of callers
+            async with asyncio.timeout(pace.left_s(body.tell())):
+                await _gather(receive, body, max_bytes)
+                return body.getvalue()
+        except TimeoutError:
+            if not pace.left_s(body.tell()):
+                raise pace.error(body.tell()) from None
+
+
+async def _gather(receive: Receive, body: io.BytesIO, max_bytes: int) -> None:
+    """Writes what comes to the end of ``body``. May be cancelled, and called again: nothing is lost."""
+    more = True
+    while more:
+        if body.tell() > max_bytes:
+            raise _too_large(max_bytes)
+        message = await receive()
+        body.write(_bytes_of(message))
+        more = message.get("more_body", False)
+    if body.tell() > max_bytes:
         raise _too_large(max_bytes)
-    return body.getvalue()
 
 
 def _bytes_of(message: Message) -> bytes:

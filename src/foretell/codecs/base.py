@@ -76,7 +76,10 @@ class Codec(Protocol):
 
     @property
     def off_loop_bytes(self) -> int | None:
-        """From how many bytes on ``parse`` may take so long that it belongs on a thread; None for never."""
+        """From how many bytes on ``parse`` may take so long that it belongs on a thread; None for never.
+
+        The documents of a format that has such a number never name a version.
+        """
         ...
 
     @property

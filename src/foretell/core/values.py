@@ -187,13 +187,14 @@ def finite_rows(outputs: Outputs) -> NDArray[np.bool_]:
 
 
 def _finite_masks(outputs: Outputs) -> Iterator[NDArray[np.bool_]]:
+    """By row, what is finite of each array that is not so as a whole; asking row by row takes ten times as long."""
     for array in (outputs.probabilities, outputs.values, *(outputs.tensors or {}).values()):
         if array is None or array.dtype.kind not in "fO":
             continue
         if array.dtype.kind == "O":
             yield np.array([_finite(value) for value in array.tolist()], dtype=np.bool_)
-        else:
-            yield np.isfinite(array).reshape(len(array), -1).all(axis=1)
+        elif not (finite := np.isfinite(array)).all():
+            yield finite.reshape(len(array), -1).all(axis=1)
 
 
 def _finite(value: Any) -> bool:

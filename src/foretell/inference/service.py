@@ -124,7 +124,8 @@ class InferenceService:
             servable = self._leased(leases, self.catalog_for(ask).resolve(ask.model, ask.version))
             try:
                 async with asyncio.timeout(max(0.0, ask.deadline_s - time.monotonic())):
-                    read = await self._reader.plainly(servable.decoders.get(ask.codec.media_type), ask)
+                    decoders = servable.decoders.get(ask.codec.media_type)
+                    read = await self._reader.plainly(decoders, ask, servable.signature, str(servable.ref))
             except TimeoutError:
                 raise _not_read_in_time() from None
             if read is None:

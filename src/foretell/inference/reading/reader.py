@@ -89,13 +89,18 @@ class Reader:
         row = decoders.single(body.body)
         return None if row is None else ([row], 1)
 
-    async def plainly(self, decoders: Decoders | None, body: Body) -> tuple[Sequence[Row] | Inputs, int] | None:
-        """As ``at_once``, for bodies of any size."""
-        if decoders is None:
-            return None
+    async def plainly(
+        self, decoders: Decoders | None, body: Body, signature: Signature, label: str
+    ) -> tuple[Sequence[Row] | Inputs, int] | None:
+        """As ``at_once``, for bodies of any size.
+
+        What is read on threads is read to its end there, and raises as ``opened`` and ``Opened.bind``: one way to a
+        thread and back is enough, and no such format names a version.
+        """
         if self._threaded(body):
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self.at_once, decoders, body)
-        if decoders.slices is None or not body.many or len(body.body) <= AT_ONCE_BYTES:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self._bound, decoders, body, signature, label)
+        if decoders is None or decoders.slices is None or not body.many or len(body.body) <= AT_ONCE_BYTES:
             return self.at_once(decoders, body)
         parts: list[Inputs] = []
         turn_s = time.perf_counter()
@@ -108,6 +113,16 @@ class Reader:
                 turn_s = time.perf_counter()
         inputs = join(parts)
         return inputs, inputs.count
+
+    def _bound(
+        self, decoders: Decoders | None, body: Body, signature: Signature, label: str
+    ) -> tuple[Sequence[Row] | Inputs, int]:
+        read = self.at_once(decoders, body)
+        if read is None:
+            document = body.codec.parse(body.body, body.many, self._limits, body.parameters)
+            inputs = bind(document, signature, self._limits, label)
+            read = inputs, inputs.count
+        return read
 
     @asynccontextmanager
     async def opened(self, body: Body) -> AsyncIterator[Opened]:
