@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import skops.io
 from sklearn import get_config
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticDiscriminantAnalysis
 from sklearn.ensemble import (
@@ -21,6 +21,7 @@ from sklearn.ensemble import (
     HistGradientBoostingClassifier,
     RandomForestClassifier,
 )
+from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LinearRegression, LogisticRegression, LogisticRegressionCV, SGDClassifier
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import BernoulliNB, CategoricalNB, ComplementNB, GaussianNB, MultinomialNB
@@ -28,7 +29,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import MinMaxScaler, PolynomialFeatures, StandardScaler
-from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor, ExtraTreeClassifier, ExtraTreeRegressor
 from sklearn.utils.validation import check_array
 
 from foretell.core.signature import Output, Signature
@@ -247,6 +248,42 @@ def test_the_array_shortcut_answers_as_scikit_learn_does(array: Any, options: di
         return made.dtype, made.flags.f_contiguous, made.flags.writeable, shares, made.tolist().__repr__()
 
     assert outcome(shortcut) == outcome(original)
+
+
+TREES = {
+    "classifier": DecisionTreeClassifier(max_depth=3),
+    "extra classifier": ExtraTreeClassifier(max_depth=3),
+    "regressor": DecisionTreeRegressor(max_depth=3),
+    "extra regressor": ExtraTreeRegressor(max_depth=3),
+}
+TREE_ROWS = {
+    "right": np.arange(8.0, dtype=np.float32).reshape(2, 4),
+    "by columns": np.asfortranarray(np.arange(8.0, dtype=np.float32).reshape(2, 4)),
+    "too narrow": np.zeros((2, 3), dtype=np.float32),
+    "float64": np.zeros((2, 4)),
+    "none": np.empty((0, 4), dtype=np.float32),
+}
+
+
+@pytest.mark.parametrize("rows", TREE_ROWS.values(), ids=TREE_ROWS)
+@pytest.mark.parametrize("fitted", ["one output", "two outputs", "not at all"])
+@pytest.mark.parametrize("tree", TREES.values(), ids=TREES)
+def test_a_tree_asked_by_its_forest_answers_as_scikit_learn_does(tree: Any, fitted: str, rows: Any) -> None:
+    assert install()
+    tree = clone(tree)
+    name = "predict_proba" if is_classifier(tree) else "predict"
+    shortcut = getattr(type(tree), name)
+    X, y = zoo.iris()
+    if fitted != "not at all":
+        tree.fit(X, y if fitted == "one output" else np.column_stack([y, y[::-1]]))
+
+    def outcome(ask: Any) -> Any:
+        try:
+            return np.asarray(ask(tree, rows, check_input=False)).tolist()
+        except (ValueError, NotFittedError) as error:
+            return type(error), str(error)
+
+    assert outcome(shortcut) == outcome(shortcut.__wrapped__)
 
 
 def test_on_a_scikit_learn_nobody_has_read_the_shortcuts_stay_off(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,7 @@ def settle(estimator: Any) -> None:
 def install() -> bool:
     """Puts the array shortcuts into scikit-learn's validation, once per process; whether they are in place."""
     import sklearn
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
     from sklearn.utils import parallel, validation
 
     if not sklearn.__version__.startswith(REVIEWED):
@@ -54,6 +55,9 @@ def install() -> bool:
         parallel.Parallel.__call__ = _in_turn(parallel.Parallel.__call__)
         _put_delayed(parallel.delayed, _delayed_by(parallel._FuncWrapper))
         validation.check_array = _checked_array(validation.check_array)
+        by_class, value = DecisionTreeClassifier.predict_proba, DecisionTreeRegressor.predict
+        DecisionTreeClassifier.predict_proba = _of_a_forest(by_class, lambda tree, found: found[:, : tree.n_classes_])
+        DecisionTreeRegressor.predict = _of_a_forest(value, lambda _tree, found: found[:, 0])
     return True
 
 
@@ -97,6 +101,20 @@ def _in_turn(original: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         return original(parallel, parts)
 
     return run
+
+
+def _of_a_forest(original: Callable[..., Any], answer: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    """What a tree of one output answers for rows that its forest has looked at, without asking whether it is fitted."""
+
+    @wraps(original)
+    def ask(tree: Any, rows: Any, check_input: bool = True) -> Any:
+        known: Any = getattr(tree, "tree_", None)
+        plain = not check_input and type(rows) is np.ndarray and known is not None and tree.n_outputs_ == 1
+        if not plain or rows.shape[1] != tree.n_features_in_:
+            return original(tree, rows, check_input)
+        return answer(tree, known.predict(rows))
+
+    return ask
 
 
 def _delayed_by(wrapper: Any) -> Callable[[Any], Any]:
