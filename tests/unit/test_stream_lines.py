@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Sequence
 
 import pytest
@@ -62,6 +63,22 @@ def test_a_chunk_is_given_only_when_no_further_row_could_belong_to_it() -> None:
     raw = lines.take(flush=False)
     assert raw is not None
     assert (raw.start, raw.count, list(raw.rows)) == (0, 3, [b"1", b"2", b"3"])
+
+
+def test_lines_that_were_taken_are_not_kept() -> None:
+    """However many come in pieces that never end where a chunk does."""
+    limits = StreamLimits(BodyLimits(), chunk_rows=10)
+    lines, piece = Lines(limits, quoted=False), (b"x" * 10_000 + b"\n") * 10
+    lines.feed(b"begun\n")
+    tracemalloc.start()
+    try:
+        for _ in range(500):
+            lines.feed(bytes(piece))
+            while lines.take(flush=False) is not None:
+                pass
+        assert tracemalloc.get_traced_memory()[0] < 5 * len(piece)
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_record_may_hold_line_ends_in_quotes() -> None:

@@ -33,6 +33,8 @@ class OrdinaryCycle(RequestResponseCycle):
             elif self.last and not message.get("more_body", False):
                 self.keep_alive = True  # or it would close, which can destroy the answer
         await super().send(message)
+        if self.response_complete:
+            self.body = bytearray()  # nobody reads it any more, and the connection may stay for a while
 
 
 def is_reset(transport: asyncio.Transport) -> bool:

@@ -30,7 +30,7 @@ from foretell.settings import Limits
 
 TICK_S = 0.25
 """How long rows wait for more to fill their chunk, and how often a stream that waits looks whether it may go on."""
-SLICE_BYTES = 128 * 1024
+SLICE_BYTES = 64 * 1024
 LINGER_S = 1.0
 """How long bytes are still taken, and thrown away, after the last answer: to close at once could destroy it."""
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from foretell.codecs.stream.base import Raw, StreamLimits
 
-_SPENT = 65_536
-"""So many lines that were taken may still stand in memory."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -48,9 +46,8 @@ class Lines:
                 return
             self._begun = True
             data = data.removeprefix(_BOM)
-        if self._first > _SPENT:
-            del self._ready[: self._first]
-            self._first = 0
+        del self._ready[: self._first]  # what was taken is not kept: its rows may be long, and streams many
+        self._first = 0
         first, newline, rest = data.partition(b"\n")
         if not newline:
             self._keep(first)
