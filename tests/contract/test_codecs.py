@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -52,6 +54,21 @@ def test_what_a_codec_says_of_itself_is_said_of_every_one() -> None:
     assert [codec.single for codec in CODECS] == [True, True, False, False, False, True], "contract §3, Formats"
     assert all(codec.missing is None for codec in CODECS)
     assert [codec.write is not None for codec in CODECS] == [False, False, True, True, True, True]
+
+
+def test_a_format_that_is_read_on_threads_names_no_version() -> None:
+    """So that what is read there can be held against the path's version at once (``Reader.plainly``)."""
+    table, file = pa.table({"model_version": ["v9"], "a": [1]}), io.BytesIO()
+    written: dict[Codec, bytes] = {ndjson: b'{"model_version": "v9", "a": 1}\n'}
+    with pa.ipc.new_stream(file, table.schema) as writer:
+        writer.write_table(table)
+    written[arrow] = file.getvalue()
+    pq.write_table(table, file := io.BytesIO())
+    written[parquet] = file.getvalue()
+    np.save(file := io.BytesIO(), np.ones((1, 2)))
+    written[npy] = file.getvalue()
+    assert set(written) == {codec for codec in CODECS if codec.off_loop_bytes is not None}
+    assert all(codec.parse(body, True, LIMITS, {}).model_version is None for codec, body in written.items())
 
 
 @pytest.mark.parametrize("codec", CODECS[:2], ids=by_media_type)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +36,7 @@ TLS_AHEAD_BYTES = 16 * 1024
 """What is decrypted of a connection that nobody reads from at the moment, beside the read that it came with."""
 
 
-class WatchedProtocol(HttpToolsProtocol):
+class WatchedProtocol(HttpToolsProtocol, ABC):
     """Holds every connection to the limits in the lifespan state's ``wire``, a ``Defence``."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -116,9 +117,9 @@ class WatchedProtocol(HttpToolsProtocol):
         """What every answer carries, whichever way it takes."""
         return [*self.server_state.default_headers, *self.defence.safety[self.caller.scheme]]
 
+    @abstractmethod
     def _refuse(self, refusal: Refusal) -> None:
         """Answers what did not become a request, in its turn, and ends the connection."""
-        raise NotImplementedError
 
     def _say(self, refusal: Refusal) -> None:
         self.transport.write(response(refusal, self.answer_headers()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -116,7 +117,7 @@ class BatchRows:
         return clip(text if meant is None else f"{text}; did you mean '{clip(meant)}'?", ERROR_CHARS)
 
 
-class BatchReader:
+class BatchReader(ABC):
     """What readers of record batches share; see ``base.Reader``. A chunk is never of two batches."""
 
     off_loop = True
@@ -149,9 +150,9 @@ class BatchReader:
         self._taken += rows.num_rows
         return raw
 
+    @abstractmethod
     def _next_batch(self) -> Any:
         """The next batch, which is not empty; None where there is none yet."""
-        raise NotImplementedError
 
     def read(self, raw: Raw) -> Chunk | None:
         """The chunk where all of its rows are right."""
@@ -163,7 +164,7 @@ class BatchReader:
         assert self._rows is not None  # noqa: S101 - as above
         return self._rows.explain(raw)
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  # not abstract: that is what most of them do
         """Holds nothing but memory."""
 
 

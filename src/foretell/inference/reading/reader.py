@@ -117,6 +117,7 @@ class Reader:
     def _bound(
         self, decoders: Decoders | None, body: Body, signature: Signature, label: str
     ) -> tuple[Sequence[Row] | Inputs, int]:
+        """The rows by either way, on the thread that calls."""
         read = self.at_once(decoders, body)
         if read is None:
             document = body.codec.parse(body.body, body.many, self._limits, body.parameters)
